@@ -1,0 +1,628 @@
+"""What users call: the operations, on Values, Tensors, plain numbers and arrays alike, and compositions of them."""
+
+from __future__ import annotations
+
+import builtins
+import string
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+import numpy as np
+
+from microgrid import kinds, rules, sites
+from microgrid.graph import Node
+from microgrid.rule import Rule
+from microgrid.shapes import Axis, Shape, count
+
+if TYPE_CHECKING:
+    from microgrid.tensor import Tensor
+    from microgrid.value import Value
+
+__microgrid_machinery__ = True
+
+Number: TypeAlias = "Value | Tensor | float | np.ndarray[Any, Any]"
+X = TypeVar("X")
+
+
+def apply(rule: type[Rule], *inputs: Any, **parameters: Any) -> Any:
+    """Apply a rule, your own for example, to Values, Tensors or numbers.
+
+    Examples
+    --------
+    >>> import microgrid as mg
+    >>> class cube(mg.Rule):
+    ...     def value(x):        return x * x * x
+    ...     def wrt_x(g, z, x):  return g * (3 * x * x)
+    >>> x = mg.Value(2.0)
+    >>> mg.apply(cube, x).backward()
+    >>> x.grad
+    12.0
+    """
+    return rule(*inputs, **parameters)
+
+
+# ---------------------------------------------------------------------------------------- arithmetic
+
+
+def add(x: Any, y: Any) -> Any:
+    """x + y."""
+    return rules.add(_lifted(x), _lifted(y))
+
+
+def subtract(x: Any, y: Any) -> Any:
+    """x - y."""
+    return rules.subtract(_lifted(x), _lifted(y))
+
+
+def multiply(x: Any, y: Any) -> Any:
+    """x y, element by element."""
+    return rules.multiply(_lifted(x), _lifted(y))
+
+
+def divide(x: Any, y: Any) -> Any:
+    """x / y; 1/0 is inf and 0/0 is nan."""
+    return rules.divide(_lifted(x), _lifted(y))
+
+
+def negative(x: X) -> X:
+    """-x."""
+    return rules.negative(_lifted(x))
+
+
+def power(x: Any, y: Any) -> Any:
+    """x to the power y; nan where that is not real. A constant exponent takes no logarithm."""
+    return rules.power(_lifted(x), _lifted(y))
+
+
+def square(x: X) -> X:
+    """x^2."""
+    return rules.square(_lifted(x))
+
+
+def exp(x: X) -> X:
+    """e^x; inf from 709.79 on.
+
+    Examples
+    --------
+    >>> exp(0.0)
+    1.0
+    """
+    return rules.exp(_lifted(x))
+
+
+def log(x: X) -> X:
+    """Natural logarithm; -inf at 0, nan below."""
+    return rules.log(_lifted(x))
+
+
+def log1p(x: X) -> X:
+    """ln(1 + x), exact near 0."""
+    return rules.log1p(_lifted(x))
+
+
+def expm1(x: X) -> X:
+    """e^x - 1, exact near 0."""
+    return rules.expm1(_lifted(x))
+
+
+def sqrt(x: X) -> X:
+    """Square root; nan below 0, and gradient inf at 0."""
+    return rules.sqrt(_lifted(x))
+
+
+def abs(x: X) -> X:
+    """|x|; gradient 0 at 0."""
+    return rules.abs(_lifted(x))
+
+
+def sign(x: X) -> X:
+    """-1, 0 or 1; gradient 0."""
+    return rules.sign(_lifted(x))
+
+
+def sin(x: X) -> X:
+    """Sine of x in radians."""
+    return rules.sin(_lifted(x))
+
+
+def cos(x: X) -> X:
+    """Cosine of x in radians."""
+    return rules.cos(_lifted(x))
+
+
+def tan(x: X) -> X:
+    """Tangent of x in radians."""
+    return rules.tan(_lifted(x))
+
+
+def tanh(x: X) -> X:
+    """Hyperbolic tangent."""
+    return rules.tanh(_lifted(x))
+
+
+# ---------------------------------------------------------------------------------------- activations
+
+
+def sigmoid(x: X) -> X:
+    """1 / (1 + e^-x): 0 and 1 at the ends, without overflow or warning.
+
+    Examples
+    --------
+    >>> sigmoid(0.0), sigmoid(-1000.0)
+    (0.5, 0.0)
+    """
+    return rules.sigmoid(_lifted(x))
+
+
+def logsigmoid(x: X) -> X:
+    """ln sigmoid(x), finite wherever x is."""
+    return rules.logsigmoid(_lifted(x))
+
+
+def softplus(x: X) -> X:
+    """ln(1 + e^x), without overflow (Dugas et al., 2000)."""
+    return rules.softplus(_lifted(x))
+
+
+def relu(x: X) -> X:
+    """max(x, 0); gradient 0 at 0 and 1 at nan, as in torch."""
+    return rules.relu(_lifted(x))
+
+
+def leaky_relu(x: X, negative_slope: float = 0.01) -> X:
+    """x above 0, negative_slope x elsewhere (Maas, Hannun & Ng, 2013)."""
+    return rules.leaky_relu(_lifted(x), negative_slope=float(negative_slope))
+
+
+def softmax(x: X, axis: int = -1) -> X:
+    """e^x / sum e^x along axis, shifted by the largest x so that nothing overflows.
+
+    Examples
+    --------
+    >>> softmax(np.array([1000.0, 1000.0])).tolist()
+    [0.5, 0.5]
+    """
+    return rules.softmax(_array(x), axis=_integer_axis(axis, "softmax"))
+
+
+def log_softmax(x: X, axis: int = -1) -> X:
+    """x - ln sum e^x along axis, shifted by the largest x; finite where softmax rounds to 0."""
+    return rules.log_softmax(_array(x), axis=_integer_axis(axis, "log_softmax"))
+
+
+# ---------------------------------------------------------------------------------------- choices
+
+
+def maximum(x: Any, y: Any) -> Any:
+    """The larger, element by element; nan wins; at a tie each takes half of the gradient."""
+    return rules.maximum(_lifted(x), _lifted(y))
+
+
+def minimum(x: Any, y: Any) -> Any:
+    """The smaller, element by element; nan wins; at a tie each takes half of the gradient."""
+    return rules.minimum(_lifted(x), _lifted(y))
+
+
+def clip(x: X, min: float | None = None, max: float | None = None) -> X:
+    """x held between min and max; gradient 1 at a bound, 0 beyond.
+
+    Raises
+    ------
+    ValueError
+        If neither bound is given.
+    """
+    if min is None and max is None:
+        raise ValueError(f"clip: at least one of min and max must be given, at {sites.here()}")
+    low, high = -np.inf if min is None else float(min), np.inf if max is None else float(max)
+    return rules.clip(_lifted(x), min=low, max=high)
+
+
+def where(condition: Any, x: Any, y: Any) -> Any:
+    """x where the condition holds, else y.
+
+    The gradient of what is not selected is multiplied by 0, and 0 * inf is nan: write `sqrt(where(x > 0, x, 1))`
+    inside, not `where(x > 0, sqrt(x), 0)` alone, where x may leave the domain. `detect_anomaly` recognises it.
+
+    Parameters
+    ----------
+    condition : bool or array of bool
+    x, y : number, array, Value or Tensor
+        Shapes broadcast together with the condition's.
+    """
+    condition = _lifted(condition)
+    if isinstance(condition, Node):
+        condition = condition._data != 0
+    return rules.where(condition, _lifted(x), _lifted(y))
+
+
+# ---------------------------------------------------------------------------------------- products
+
+
+def matmul(x: Any, y: Any) -> Any:
+    """The matrix product, of vectors, matrices and stacks of matrices, as NumPy's and torch's.
+
+    Parameters
+    ----------
+    x : array of shape (n,), (m, n) or (..., m, n)
+    y : array of shape (n,), (n, p) or (..., n, p)
+
+    Raises
+    ------
+    ValueError
+        Where the inner sizes differ, or an operand is a single number.
+    """
+    return rules.matmul(_lifted(x), _lifted(y))
+
+
+def linear(x: Any, weight: Any, bias: Any = None) -> Any:
+    """x W^T + b, in one node.
+
+    Parameters
+    ----------
+    x : array of shape (..., n_in)
+    weight : array of shape (n_out, n_in)
+    bias : array of shape (n_out,), optional
+    """
+    if bias is None:
+        return rules.matmul(_lifted(x), transpose(weight))
+    return rules.linear(_lifted(x), _lifted(weight), _lifted(bias))
+
+
+def dot(xs: Any, ys: Any) -> Any:
+    """x1 y1 + ... + xn yn, in one node: of two sequences of Values and numbers, or of two vectors.
+
+    Examples
+    --------
+    >>> import microgrid as mg
+    >>> w = [mg.Value(2.0), mg.Value(-1.0)]
+    >>> mg.dot(w, [3.0, 4.0]).data
+    2.0
+    """
+    if isinstance(xs, (Node, np.ndarray)) or isinstance(ys, (Node, np.ndarray)):
+        return matmul(xs, ys)
+    xs, ys = tuple(xs), tuple(ys)
+    if len(xs) != len(ys) or not xs:
+        raise ValueError(f"dot: expected two sequences of one length, got {len(xs)} and {len(ys)}, at {sites.here()}")
+    return rules.dot(*xs, *ys)
+
+
+def einsum(subscripts: str, *xs: Any) -> Any:
+    """Einstein's summation, as NumPy's, with `...`; an index may not repeat within one operand.
+
+    Examples
+    --------
+    >>> einsum("ij,jk->ik", np.eye(2), np.ones((2, 3))).shape
+    (2, 3)
+    """
+    operands = [_lifted(x) for x in xs]
+    return rules.einsum(*operands, subscripts=_explicit(subscripts, operands))
+
+
+def _explicit(subscripts: str, xs: Sequence[Any]) -> str:
+    """The subscripts with their result written out and every ellipsis as letters."""
+    terms, arrow, result = subscripts.replace(" ", "").partition("->")
+    operands = terms.split(",")
+    if len(operands) != len(xs):
+        raise ValueError(
+            f"einsum: {subscripts!r} names {len(operands)} operands, got {len(xs)}, at {sites.here()}"
+        )
+    free = [letter for letter in string.ascii_letters if letter not in subscripts]
+    widest = ""
+    for i, (term, x) in enumerate(zip(operands, xs, strict=True)):
+        letters = term.replace("...", "")
+        if len(set(letters)) != len(letters):
+            raise ValueError(
+                f"einsum: {subscripts!r} repeats an index within operand {i} ({term!r}): take the diagonal by "
+                f"indexing, x[i, i], first, at {sites.here()}"
+            )
+        extra = np.ndim(getattr(x, "_data", x)) - len(letters)
+        if extra < 0 or (extra and "..." not in term):
+            shape = np.shape(getattr(x, "_data", x))
+            raise ValueError(f"einsum: {term!r} does not fit operand {i} of shape {shape}, at {sites.here()}")
+        spread = "".join(free[:extra][::-1])  # axes of an ellipsis are matched from the last
+        operands[i] = term.replace("...", spread)
+        widest = builtins.max(widest, spread, key=len)
+    if not arrow:
+        letters = terms.replace(",", "").replace("...", "")
+        result = "..." + "".join(sorted(a for a in set(letters) if letters.count(a) == 1))
+    return ",".join(operands) + "->" + result.replace("...", widest)
+
+
+# ---------------------------------------------------------------------------------------- reductions
+
+
+def sum(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+    """The sum of x over axis (all axes by default); of a sequence of Values, their sum in one node.
+
+    Examples
+    --------
+    >>> import microgrid as mg
+    >>> mg.sum([mg.Value(1.0), mg.Value(2.0), 3.0]).data
+    6.0
+    """
+    if isinstance(x, (list, tuple)) and x and axis is None and not keepdims and _holds_values(x):
+        return rules.total(*x)
+    return rules.sum(_array(x), axis=_axis(axis, "sum"), keepdims=bool(keepdims))
+
+
+def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+    """The mean of x over axis; nan of nothing."""
+    return rules.mean(_array(x), axis=_axis(axis, "mean"), keepdims=bool(keepdims))
+
+
+def max(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+    """The largest of x over axis; ties share the gradient equally."""
+    return rules.max(_array(x), axis=_axis(axis, "max"), keepdims=bool(keepdims))
+
+
+def min(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+    """The smallest of x over axis; ties share the gradient equally."""
+    return rules.min(_array(x), axis=_axis(axis, "min"), keepdims=bool(keepdims))
+
+
+def prod(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+    """The product of x over axis; gradients are products of the others, exact at zeros."""
+    return rules.prod(_array(x), axis=_axis(axis, "prod"), keepdims=bool(keepdims))
+
+
+def var(x: Any, axis: Axis = None, correction: float = 1, keepdims: bool = False) -> Any:
+    """sum (x - mean)^2 / (n - correction) over axis, with Bessel's correction 1 by default, as in torch."""
+    x, axis = _array(x), _axis(axis, "var")
+    squares = square(x - mean(x, axis, keepdims=True))
+    return sum(squares, axis, keepdims) / _freedom(x, axis, correction)
+
+
+def std(x: Any, axis: Axis = None, correction: float = 1, keepdims: bool = False) -> Any:
+    """The square root of the variance; gradient 0 where all are equal, as in torch."""
+    return rules.std(_array(x), axis=_axis(axis, "std"), correction=correction, keepdims=bool(keepdims))
+
+
+def norm(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+    """The Euclidean norm, (sum x^2)^(1/2), over axis; gradient 0 at 0."""
+    return rules.norm(_array(x), axis=_axis(axis, "norm"), keepdims=bool(keepdims))
+
+
+def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+    """ln sum e^x over axis, shifted by the largest x so that nothing overflows."""
+    return rules.logsumexp(_array(x), axis=_axis(axis, "logsumexp"), keepdims=bool(keepdims))
+
+
+def cumsum(x: Any, axis: int = 0) -> Any:
+    """Running sums along axis."""
+    return rules.cumsum(_array(x), axis=_integer_axis(axis, "cumsum"))
+
+
+# ---------------------------------------------------------------------------------------- shapes
+
+
+def reshape(x: Any, *shape: Any) -> Any:
+    """The same numbers in another shape; one length may be -1."""
+    return rules.reshape(_array(x), shape=_shape(shape))
+
+
+def transpose(x: Any, *axes: Any) -> Any:
+    """Two axes swapped, `transpose(x, 0, 1)`, as in torch; all reversed where none is named; a tuple permutes."""
+    x = _array(x)
+    if len(axes) == 2:
+        return swapaxes(x, *axes)
+    order = axes[0] if axes and axes[0] is not None else range(x.ndim)[::-1]
+    return permute(x, order)
+
+
+def permute(x: Any, *axes: Any) -> Any:
+    """The axes in another order, each named once."""
+    x = _array(x)
+    order = _shape(axes)
+    if sorted(a % x.ndim if x.ndim else a for a in order) != list(range(x.ndim)):
+        raise ValueError(f"permute: expected each of {x.ndim} axes once, got {order}, at {sites.here()}")
+    return rules.transpose(x, axes=tuple(a % x.ndim for a in order))
+
+
+def swapaxes(x: Any, axis1: int, axis2: int) -> Any:
+    """Two axes swapped."""
+    x = _array(x)
+    order = list(range(x.ndim))
+    try:
+        order[axis1], order[axis2] = order[axis2], order[axis1]
+    except IndexError:
+        raise ValueError(
+            f"swapaxes: axes {axis1}, {axis2} are out of range for shape {x.shape}, at {sites.here()}"
+        ) from None
+    return rules.transpose(x, axes=tuple(order))
+
+
+def expand_dims(x: Any, axis: int | tuple[int, ...]) -> Any:
+    """New axes of length 1, at these places of the result."""
+    x = _array(x)
+    return rules.reshape(x, shape=np.expand_dims(np.broadcast_to(0, x.shape), axis).shape)
+
+
+def squeeze(x: Any, axis: Axis = None) -> Any:
+    """Without the axes of length 1: all, or those named.
+
+    Raises
+    ------
+    ValueError
+        Where a named axis is longer.
+    """
+    x = _array(x)
+    try:
+        shape = np.squeeze(np.broadcast_to(0, x.shape), axis).shape
+    except ValueError as error:
+        raise ValueError(f"squeeze: {x.shape}, axis={axis}: {error}, at {sites.here()}") from None
+    return rules.reshape(x, shape=shape)
+
+
+def broadcast_to(x: Any, shape: Shape) -> Any:
+    """x repeated to a shape, by NumPy's broadcasting."""
+    return rules.broadcast_to(_array(x), shape=_shape((shape,)))
+
+
+def flip(x: Any, axis: int = 0) -> Any:
+    """x backwards along axis."""
+    return rules.flip(_array(x), axis=_integer_axis(axis, "flip"))
+
+
+def astype(x: Any, dtype: Any) -> Any:
+    """x in another precision; the gradient comes back in x's own."""
+    return rules.astype(_array(x), dtype=np.dtype(dtype))
+
+
+def index(x: Any, at: Any) -> Any:
+    """x[at]: integers, slices, None, `...`, lists, arrays of integers or of booleans; gradients of repeats add up."""
+    places = tuple(map(_place, at)) if isinstance(at, tuple) else _place(at)
+    return rules.index(_array(x), at=places)
+
+
+def _place(at: Any) -> Any:
+    """One index as the graph keeps it: arrays are copied, so that nobody writes to them later."""
+    if isinstance(at, Node):
+        return at._data.copy() if isinstance(at._data, np.ndarray) else at._data
+    if isinstance(at, np.ndarray):
+        return at.copy()
+    return np.array(at, dtype=None if at else int) if isinstance(at, list) else at
+
+
+def take_along_axis(x: Any, indices: Any, axis: int) -> Any:
+    """The elements of x at indices along axis, as NumPy's function and torch's `gather`.
+
+    Parameters
+    ----------
+    x : array
+    indices : array of int, of as many axes as x
+    axis : int
+    """
+    return rules.take_along_axis(_array(x), _integers(indices), axis=_integer_axis(axis, "take_along_axis"))
+
+
+def concatenate(xs: Sequence[Any], axis: int = 0) -> Any:
+    """Arrays end to end along an axis that they have."""
+    listed = _several(xs, "concatenate")
+    return rules.concatenate(*listed, axis=_integer_axis(axis, "concatenate"))
+
+
+def stack(xs: Sequence[Any], axis: int = 0) -> Any:
+    """Arrays of one shape side by side along a new axis; Values become a Tensor."""
+    listed = _several(xs, "stack")
+    return rules.stack(*listed, axis=_integer_axis(axis, "stack"))
+
+
+def split(x: Any, split_size_or_sections: int | Sequence[int], axis: int = 0) -> tuple[Any, ...]:
+    """Consecutive pieces of x along axis, as torch's: of one size (the last may be smaller), or of these sizes."""
+    x = _array(x)
+    n = x.shape[axis]
+    if isinstance(split_size_or_sections, int):
+        if split_size_or_sections < 1:
+            raise ValueError(f"split: expected a size of at least 1, got {split_size_or_sections}, at {sites.here()}")
+        starts = range(0, n, split_size_or_sections)
+        ends: Sequence[int] = [builtins.min(n, start + split_size_or_sections) for start in starts]
+    else:
+        ends = np.cumsum(split_size_or_sections).tolist()
+        if not ends or ends[-1] != n:
+            raise ValueError(
+                f"split: sizes {list(split_size_or_sections)} do not add up to {n}, the length of axis {axis}, "
+                f"at {sites.here()}"
+            )
+    before = (slice(None),) * (axis % x.ndim)
+    return tuple(index(x, (*before, slice(a, b))) for a, b in zip([0, *ends[:-1]], ends, strict=True))
+
+
+# ---------------------------------------------------------------------------------------- losses
+
+
+def binary_cross_entropy_with_logits(input: Any, target: Any) -> Any:
+    """-y ln s(x) - (1 - y) ln(1 - s(x)), s = sigmoid, element by element and not reduced, in one node.
+
+    Parameters
+    ----------
+    input : array of any shape
+        Logits x: natural log-odds.
+    target : array of the same shape, in [0, 1]
+
+    Notes
+    -----
+    max(x, 0) - y x + ln(1 + e^-|x|), right to a few ulp for |x| <= 708; the gradient is (1 - y) s(x) - y s(-x),
+    which is s(x) - y without the cancellation at y = 1.
+    """
+    return rules.binary_cross_entropy_with_logits(_lifted(input), _lifted(target))
+
+
+# ---------------------------------------------------------------------------------------- arguments
+
+
+def _lifted(x: Any) -> Any:
+    """x, or the array that a list stands for."""
+    if not isinstance(x, (list, tuple)):
+        return x
+    if _holds_values(x):
+        return stack([_lifted(row) for row in x])
+    array = np.array(x)
+    return array if array.dtype.kind in "fb" else array.astype(float) if array.dtype.kind in "iu" else x
+
+
+def _array(x: Any) -> Any:
+    """x with a shape: a plain number becomes an array."""
+    x = _lifted(x)
+    if isinstance(x, (float, int)) and not isinstance(x, np.generic):
+        return np.asarray(float(x))
+    if isinstance(x, Node) and not isinstance(x._data, np.ndarray):
+        return rules.broadcast_to(x, shape=())  # a Value as a Tensor of no axes
+    if isinstance(x, np.generic):
+        return np.asarray(x)
+    kinds.kind_of(x)  # refuses what is no number
+    return x
+
+
+def _holds_values(xs: Sequence[Any]) -> bool:
+    return any(isinstance(x, Node) or (isinstance(x, (list, tuple)) and _holds_values(x)) for x in xs)
+
+
+def _several(xs: Any, what: str) -> list[Any]:
+    listed = [_lifted(x) for x in xs]
+    if not listed:
+        raise ValueError(f"{what}: expected at least one array, got none, at {sites.here()}")
+    return listed
+
+
+def _axis(axis: Any, what: str) -> Axis:
+    if axis is None:
+        return None
+    try:
+        return tuple(map(_integer, axis)) if isinstance(axis, (tuple, list)) else _integer(axis)
+    except TypeError:
+        raise TypeError(
+            f"{what}: axis: expected an integer, a tuple of integers or None, got {axis!r}, at {sites.here()}"
+        ) from None
+
+
+def _integer_axis(axis: Any, what: str) -> int:
+    try:
+        return _integer(axis)
+    except TypeError:
+        raise TypeError(f"{what}: axis: expected an integer, got {axis!r}, at {sites.here()}") from None
+
+
+def _integer(x: Any) -> int:
+    if isinstance(x, bool) or not isinstance(x, (int, np.integer)):
+        raise TypeError
+    return int(x)
+
+
+def _shape(given: tuple[Any, ...]) -> Shape:
+    """(2, 3) from `2, 3` and from `(2, 3)`."""
+    listed = given[0] if len(given) == 1 and not isinstance(given[0], (int, np.integer)) else given
+    try:
+        return tuple(map(_integer, listed))
+    except TypeError:
+        raise TypeError(f"expected integers, got {given!r}, at {sites.here()}") from None
+
+
+def _integers(indices: Any) -> Any:
+    array = np.asarray(getattr(indices, "_data", indices))
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"take_along_axis: indices: expected integers, got {array.dtype}, at {sites.here()}")
+    return array
+
+
+def _freedom(x: Any, axis: Axis, correction: float) -> Any:
+    return np.asarray(float(count(x, axis) - correction))

@@ -1,0 +1,498 @@
+"""The graph: nodes that remember what they were made from, and the one walk that carries gradients back.
+
+A node is a number with its history: the rule that made it and the inputs that it was made from. A backward pass
+visits the nodes reached from a root, each after all that consume it, and hands every input its share: what the
+rule's `wrt_*` says, fitted to the input's shape. Nothing here knows a rule by name.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import count
+from types import CodeType
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+
+from microgrid import anomaly, kinds, modes, sites, stale
+from microgrid.rule import Rule
+
+__microgrid_machinery__ = True
+
+next_number = count(1).__next__  # creation numbers: an input is older than its consumer
+NO_PARAMETERS: dict[str, Any] = {}
+
+
+class Node:
+    """A number that knows how it was made. Users meet it as `Value` and `Tensor`.
+
+    Attributes
+    ----------
+    inputs : tuple
+        What the rule was applied to, in order: nodes, and constants that are not nodes. Empty for a leaf.
+    rule : type of Rule or None
+        The operation; None for a leaf.
+    parameters : dict
+        The keyword arguments of the rule (axis, shape, ...).
+    requires_grad : bool
+        Whether backward passes reach this node.
+    """
+
+    __slots__ = (
+        "_code", "_data", "_extra", "_grad", "_instruction", "_number", "inputs", "parameters", "requires_grad", "rule",
+    )  # fmt: skip
+
+    _data: Any
+    _grad: Any
+    _number: int  # when it was made; a leaf that is written to takes a new number
+    _code: CodeType | None  # with _instruction: the user's line that made it
+    _instruction: int
+    _extra: dict[str, Any] | None  # what few nodes have: name, hooks, marks of the stale check
+    inputs: tuple[Any, ...]
+    parameters: dict[str, Any]
+    requires_grad: bool
+    rule: type[Rule] | None
+
+    # ------------------------------------------------------------------ making
+
+    @classmethod
+    def _new(cls, data: Any, requires_grad: bool) -> Self:
+        """A leaf, made at the user's line."""
+        node = object.__new__(cls)
+        node._data = data
+        node._grad = None
+        node._number = next_number()
+        node._extra = None
+        node.inputs = ()
+        node.parameters = NO_PARAMETERS
+        node.requires_grad = requires_grad
+        node.rule = None
+        node._set_site(2)
+        return node
+
+    def _set_site(self, depth: int) -> None:
+        if sites.switch.on:
+            frame = sites.user_frame(sys._getframe(depth))
+            self._code, self._instruction = frame.f_code, frame.f_lasti
+        else:
+            self._code, self._instruction = None, 0
+
+    def _renew(self) -> None:
+        """The data was written to: what was computed from it before is stale from now on."""
+        stale.written(self, next_number())
+
+    # ------------------------------------------------------------------ what each face answers
+
+    def _wrap(self, number: Any) -> Any:
+        """A constant node of this face that holds a number."""
+        raise NotImplementedError
+
+    def _seed(self, gradient: Any) -> Any:
+        """The gradient that a backward pass starts from: the one given, or one; a number of the data's kind."""
+        raise NotImplementedError
+
+    def _fit(self, share: Any) -> Any:
+        """A share of this node's gradient in the shape and precision of its data."""
+        raise NotImplementedError
+
+    def _own(self, gradient: Any, taken: set[int]) -> Any:
+        """The gradient as an object that this node alone holds."""
+        raise NotImplementedError
+
+    def _fast_backward(self) -> bool:
+        """Run the whole pass from here by a faster way, if there is one; whether it was run."""
+        return False
+
+    # ------------------------------------------------------------------ what users ask
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether no recorded operation made it."""
+        return self.rule is None
+
+    @property
+    def name(self) -> str | None:
+        """What the user calls it, in pictures and messages."""
+        return self._extra.get("name") if self._extra else None
+
+    @name.setter
+    def name(self, name: str | None) -> None:
+        if name is not None and not isinstance(name, str):
+            raise TypeError(f"name: expected a string, got {type(name).__name__}, at {sites.here()}")
+        self._note("name", name)
+
+    @property
+    def site(self) -> sites.Site | None:
+        """The line that made it; None where sites were not recorded."""
+        return sites.resolve(self._code, self._instruction) if self._code else None
+
+    @property
+    def _op(self) -> str:  # micrograd's name
+        return self.rule.__name__ if self.rule else ""
+
+    @property
+    def _prev(self) -> tuple[Node, ...]:  # micrograd's name
+        return tuple(x for x in self.inputs if isinstance(x, Node))
+
+    def _note(self, key: str, item: Any) -> None:
+        if self._extra is None:
+            self._extra = {}
+        self._extra[key] = item
+
+    def _described(self) -> str:
+        """The node in a message: `multiply 'loss' made at train.py:41`."""
+        what = self.rule.__name__ if self.rule else type(self).__name__
+        name = f" {self.name!r}" if self.name else ""
+        return f"{what}{name}" + (f" made at {self.site}" if self.site else "")
+
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """Set whether backward passes reach this leaf; returns it.
+
+        Raises
+        ------
+        ValueError
+            If the node has a history: use `detach()`.
+        """
+        if self.rule is not None and not requires_grad:
+            what = self._described()
+            raise ValueError(f"requires_grad_(False): {what} has a history: use .detach(), at {sites.here()}")
+        self.requires_grad = bool(requires_grad)
+        return self
+
+    def zero_grad(self) -> None:
+        """Forget the gradient."""
+        self._grad = None
+
+    def register_hook(self, hook: Callable[[Any], Any]) -> Hook:
+        """Have `hook(gradient)` called when a backward pass has this node's gradient complete.
+
+        What it returns, unless None, takes the gradient's place. The gradient passed must not be written to.
+
+        Returns
+        -------
+        Hook
+            Its `remove()` takes the hook off again.
+
+        Raises
+        ------
+        ValueError
+            If the node requires no gradient: the hook would never be called.
+        """
+        if not self.requires_grad:
+            raise ValueError(f"register_hook: {self._described()} requires no gradient, at {sites.here()}")
+        handle = Hook(self, hook)
+        hooks = (self._extra or {}).get("hooks", ())
+        self._note("hooks", (*hooks, handle))
+        return handle
+
+    def backward(
+        self,
+        gradient: Any = None,
+        retain_graph: bool | None = None,
+        create_graph: bool = False,
+        inputs: Node | Sequence[Node] | None = None,
+    ) -> None:
+        """Compute the gradient of this node with respect to all that it was made from.
+
+        Leaves accumulate into `.grad`; the nodes between hold the gradient of this pass.
+
+        Parameters
+        ----------
+        gradient : number or array of this node's shape, optional
+            dL/d(this node), where L is what is differentiated; 1 by default, for a single number.
+        retain_graph : optional
+            Accepted as in torch and ignored: a graph lives as long as its root.
+        create_graph : bool, optional
+            Record the pass itself, so that gradients can be differentiated. Leaves then hold nodes in `.grad`, and
+            with them a reference cycle, which `zero_grad()` breaks; nodes between keep none. `mg.grad` makes no cycle.
+        inputs : node or sequence of nodes, optional
+            Give a gradient to these alone.
+
+        Raises
+        ------
+        ValueError
+            Where nothing requires a gradient; where this is not a single number and no gradient is given;
+            where the gradient has another shape.
+        StaleError
+            Where data was written to after it was used.
+        """
+        backward(self, gradient, create_graph, _nodes(inputs, "inputs") if inputs is not None else None)
+
+    # ------------------------------------------------------------------ copies
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        copied = self._copied("copy.deepcopy")
+        memo[id(self)] = copied
+        return copied
+
+    def __copy__(self) -> Self:
+        return self._copied("copy.copy")
+
+    def __reduce__(self) -> Any:
+        self._leaf_only("pickle")
+        return _rebuilt, (type(self), self._data, _plain(self._grad), self.requires_grad, self.name)
+
+    def _copied(self, operation: str) -> Self:
+        self._leaf_only(operation)
+        data, grad = (x.copy() if isinstance(x, np.ndarray) else x for x in (self._data, _plain(self._grad)))
+        copied: Self = _rebuilt(type(self), data, grad, self.requires_grad, self.name)
+        return copied
+
+    def _leaf_only(self, operation: str) -> None:
+        if self.rule is not None:
+            raise TypeError(
+                f"{operation}: {self._described()} has a history; only leaves copy and pickle: "
+                f"use .detach(), at {sites.here()}"
+            )
+
+
+def _rebuilt(cls: type[Any], data: Any, grad: Any, requires_grad: bool, name: str | None) -> Any:
+    node = cls._new(data, requires_grad)
+    node._grad = grad
+    if name is not None:
+        node.name = name
+    return node
+
+
+def _plain(gradient: Any) -> Any:
+    return gradient._data if isinstance(gradient, Node) else gradient
+
+
+class Hook:
+    """A function that is called with a node's gradient; `remove()` takes it off the node."""
+
+    __slots__ = ("_node", "function")
+
+    def __init__(self, node: Node, function: Callable[[Any], Any]) -> None:
+        if not callable(function):
+            raise TypeError(f"register_hook: expected a function, got {type(function).__name__}, at {sites.here()}")
+        self.function = function
+        self._node: Node | None = node
+
+    def remove(self) -> None:
+        """Take the hook off; a second time does nothing."""
+        node, self._node = self._node, None
+        if node is not None and node._extra:
+            node._extra["hooks"] = tuple(h for h in node._extra["hooks"] if h is not self)
+
+
+# --------------------------------------------------------------------------------------------- applying rules
+
+
+class _NodeKind(kinds.Kind):
+    """Graph nodes: a rule of nodes is evaluated on their data, and remembered."""
+
+    def apply(self, rule: type[Rule], inputs: Sequence[Any], parameters: dict[str, Any]) -> Node:
+        recorded = watched = False
+        numbers = []
+        for x in inputs:
+            if isinstance(x, Node):
+                recorded = recorded or x.requires_grad
+                watched = watched or x._extra is not None
+                x = x._data
+            numbers.append(x)
+        kind = kinds.highest(numbers)
+        try:
+            z = kind.apply(rule, numbers, parameters)
+        except (TypeError, ValueError, IndexError) as error:
+            raise anomaly.explained(error, rule, numbers, parameters) from None
+        if modes.special.count:
+            recorded = recorded and modes.is_grad_enabled()
+            if (watch := modes.anomalies()) is not None:
+                anomaly.check_value(rule, numbers, z, watch)
+        kind = kinds.kind_of(z)
+        node: Node = kind.face._new(z, recorded)
+        if node.requires_grad:
+            if kind.rank:  # what the user could write to between now and the backward pass is copied
+                inputs = [x.copy() if x.__class__ is np.ndarray else x for x in inputs]
+            node.rule = rule
+            node.inputs = tuple(inputs)
+            node.parameters = parameters
+        if watched:
+            stale.used(node, inputs)
+        return node
+
+
+node_kind = _NodeKind("a graph node", 100, {}, one=lambda x: x._wrap(kinds.kind_of(x._data).one(x._data)))
+
+
+# --------------------------------------------------------------------------------------------- order and walk
+
+
+def topological_order(*roots: Node) -> list[Node]:
+    """All nodes that the roots were made from, and the roots, each after its inputs.
+
+    Leaves come first, then the others as they were made: the same on every run, and without recursion.
+    """
+    found = dict.fromkeys(roots)
+    reached = list(found)
+    for node in reached:
+        for x in node.inputs:
+            if isinstance(x, Node) and x not in found:
+                found[x] = None
+                reached.append(x)
+    return sorted(reached, key=_age)
+
+
+def _age(node: Node) -> tuple[bool, int]:
+    return node.rule is not None, node._number
+
+
+class Pass(NamedTuple):
+    """One step of a walk: a node, its gradient, and what it handed to which of its inputs."""
+
+    node: Node
+    gradient: Any
+    shares: list[tuple[int, Any]]  # (position of the input, its share)
+
+
+def walk(
+    order: Sequence[Node], gradients: dict[Node, Any], wanted: set[Node] | None, create_graph: bool
+) -> Iterator[Pass]:
+    """The backward walk: hand each input its share, from the newest node to the oldest, and yield each step.
+
+    Parameters
+    ----------
+    order : sequence of Node
+        Each node after its inputs.
+    gradients : dict of Node to number
+        The seeds; each node's gradient is complete when the walk reaches it.
+    wanted : set of Node or None
+        Carry gradients to these nodes only; None: to all that require one.
+    create_graph : bool
+        Run the rules on nodes in place of their data, so that the pass is itself recorded.
+    """
+    watch = modes.anomalies()
+    for node in reversed(order):
+        if node not in gradients:
+            continue
+        if node._extra is not None and "hooks" in node._extra:
+            for hook in node._extra["hooks"]:
+                replaced = hook.function(gradients[node])
+                if replaced is not None:
+                    gradients[node] = node._fit(replaced)
+        g, shares = gradients[node], []
+        if node.rule is not None:
+            stale.check(node)
+            positions = [
+                position
+                for position, x in enumerate(node.inputs)
+                if isinstance(x, Node) and x.requires_grad and (wanted is None or x in wanted)
+            ]
+            try:
+                shares = list(differentiate(node, g, positions, create_graph))
+            except Exception as error:
+                error.add_note(f"while differentiating {node._described()}")
+                raise
+            for position, share in shares:
+                if watch is not None:
+                    anomaly.check_share(node, position, g, share, watch)
+                x = node.inputs[position]
+                gradients[x] = gradients[x] + share if x in gradients else share
+        yield Pass(node, g, shares)
+
+
+def differentiate(node: Node, g: Any, positions: Sequence[int], create_graph: bool) -> Iterator[tuple[int, Any]]:
+    """The shares that a node with gradient g hands to its inputs at these positions."""
+    rule, inputs = node.rule, node.inputs
+    assert rule is not None
+    kind: kinds.Kind
+    if create_graph:
+        kind, arguments = node_kind, (g, node, *inputs)
+    else:
+        kind = kinds.kind_of(node._data)
+        arguments = (g, node._data, *(x._data if isinstance(x, Node) else x for x in inputs))
+    if rule.variadic:
+        shares = kind.differentiate(rule.wrt[0], arguments, node.parameters) if positions else ()
+        for position in positions:
+            yield position, inputs[position]._fit(shares[position])
+    else:
+        for position in positions:
+            share = kind.differentiate(rule.wrt[position], arguments, node.parameters)
+            yield position, inputs[position]._fit(share)
+
+
+def paths_to(order: Sequence[Node], targets: Iterable[Node]) -> set[Node]:
+    """The nodes through which gradients must pass to reach the targets, and the targets."""
+    wanted = set(targets)
+    for node in order:
+        if node not in wanted and any(isinstance(x, Node) and x in wanted for x in node.inputs):
+            wanted.add(node)
+    return wanted
+
+
+# --------------------------------------------------------------------------------------------- backward passes
+
+_passes = threading.RLock()  # one pass at a time stores gradients: leaves may be shared between threads
+
+
+def backward(root: Node, gradient: Any, create_graph: bool, inputs: Sequence[Node] | None) -> None:
+    """See `Node.backward`."""
+    check_root(root, "backward")
+    seed = root._seed(gradient)
+    with _passes:
+        if gradient is None and not create_graph and inputs is None and root._fast_backward():
+            return
+        order = topological_order(root)
+        gradients = differentiated(order, {root: seed}, inputs, create_graph)
+        keep(order, gradients, inputs, create_graph)
+
+
+def differentiated(
+    order: Sequence[Node], gradients: dict[Node, Any], targets: Sequence[Node] | None, create_graph: bool
+) -> dict[Node, Any]:
+    """The gradients of all nodes in the order (or on the way to the targets), given those of the roots."""
+    wanted = None if targets is None else paths_to(order, targets)
+    if create_graph:
+        gradients = {root: root._wrap(seed) if not isinstance(seed, Node) else seed for root, seed in gradients.items()}
+        with modes.enable_grad():
+            for _ in walk(order, gradients, wanted, True):
+                pass
+    else:
+        with np.errstate(all="ignore"):
+            for _ in walk(order, gradients, wanted, False):
+                pass
+    return gradients
+
+
+def keep(order: Sequence[Node], gradients: dict[Node, Any], inputs: Sequence[Node] | None, create_graph: bool) -> None:
+    """Store the gradients of a pass: leaves (and chosen inputs) add theirs up, nodes between take the new one."""
+    taken = {id(node._data) for node in order}
+    chosen = None if inputs is None else set(inputs)
+    for node in order:
+        if node not in gradients or not node.requires_grad or (chosen is not None and node not in chosen):
+            continue
+        if create_graph:
+            if node.rule is None or chosen is not None:
+                node._grad = gradients[node] if node._grad is None else node._grad + gradients[node]
+        elif node._grad is None or (node.rule is not None and chosen is None):
+            node._grad = node._own(gradients[node], taken)
+        else:
+            node._grad = node._grad + gradients[node]
+
+
+def check_root(root: Any, operation: str) -> None:
+    """Refuse what cannot be differentiated."""
+    if not isinstance(root, Node):
+        raise TypeError(f"{operation}: expected a Value or a Tensor, got {type(root).__name__}, at {sites.here()}")
+    if not root.requires_grad:
+        raise ValueError(
+            f"{operation}: element 0 of tensors does not require grad and does not have a grad_fn: nothing that "
+            f"{root._described()} was made from requires a gradient, at {sites.here()}"
+        )
+
+
+def _nodes(nodes: Any, argument: str) -> tuple[Node, ...]:
+    listed = (nodes,) if isinstance(nodes, Node) else tuple(nodes)
+    if not listed:
+        raise ValueError(f"{argument}: expected at least one node, got none, at {sites.here()}")
+    for node in listed:
+        if not isinstance(node, Node):
+            raise TypeError(
+                f"{argument}: expected Values and Tensors, got {type(node).__name__}, at {sites.here()}"
+            )
+        if not node.requires_grad:
+            raise ValueError(f"{argument}: {node._described()} does not require a gradient, at {sites.here()}")
+    return listed

@@ -1,0 +1,169 @@
+"""Modes: whether operations are recorded, and whether numbers are watched for the first that is not finite.
+
+A mode belongs to its context (PEP 567): to its thread, and to its task under asyncio. Each mode is a context
+manager and a decorator, of functions, coroutines and generators: a generator holds no mode while it is suspended.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import threading
+from collections.abc import Callable, Generator
+from contextvars import ContextVar
+from types import TracebackType
+from typing import Any, ClassVar, TypeVar, cast
+
+__microgrid_machinery__ = True
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class _Special:
+    """How many modes are entered anywhere in the process: while it is 0, the fast paths need not ask further."""
+
+    count = 0
+
+
+special = _Special()
+_counting = threading.Lock()
+
+
+class Mode:
+    """A setting that holds from enter to exit, and while a decorated function runs."""
+
+    # (setting, what it replaced): a linked stack, so that one object may be entered again, by any thread
+    _stack: ClassVar[ContextVar[Any]]
+    _setting: Any
+
+    def __enter__(self) -> None:
+        self._stack.set((self._setting, self._stack.get()))
+        with _counting:
+            special.count += 1
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._stack.set(self._stack.get()[1])
+        with _counting:
+            special.count -= 1
+
+    def __call__(self, function: F) -> F:
+        if inspect.isgeneratorfunction(function):
+            wrapper: Callable[..., Any] = self._generator(function)
+        elif inspect.iscoroutinefunction(function):
+
+            @functools.wraps(function)
+            async def wrapper(*args: Any, **keywords: Any) -> Any:
+                with self:
+                    return await function(*args, **keywords)
+        elif inspect.isasyncgenfunction(function):
+            raise TypeError(f"{type(self).__name__}: an async generator cannot be decorated: use `with` between yields")
+        else:
+
+            @functools.wraps(function)
+            def wrapper(*args: Any, **keywords: Any) -> Any:
+                with self:
+                    return function(*args, **keywords)
+
+        return cast(F, wrapper)
+
+    def _generator(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def wrapper(*args: Any, **keywords: Any) -> Generator[Any, Any, Any]:
+            generator = function(*args, **keywords)
+            resume: Callable[[], Any] = functools.partial(next, generator)
+            try:
+                while True:
+                    try:
+                        with self:
+                            item = resume()
+                    except StopIteration as stop:
+                        return stop.value
+                    try:
+                        sent = yield item
+                    except GeneratorExit:
+                        raise
+                    except BaseException as error:
+                        resume = functools.partial(generator.throw, error)
+                    else:
+                        resume = functools.partial(generator.send, sent)
+            finally:
+                with self:
+                    generator.close()
+
+        return wrapper
+
+
+class no_grad(Mode):
+    """Within it operations are not recorded: results have no history and require no gradient.
+
+    Examples
+    --------
+    >>> import microgrid as mg
+    >>> x = mg.Value(3.0)
+    >>> with mg.no_grad():
+    ...     y = x * x
+    >>> y.requires_grad
+    False
+    """
+
+    _stack = ContextVar("microgrid_grad", default=(True, None))
+    _setting = False
+
+
+class enable_grad(no_grad):
+    """Within it operations are recorded, also inside `no_grad`."""
+
+    _setting = True
+
+
+class set_grad_enabled(no_grad):
+    """Record operations or not, as the argument says; a context manager and a decorator.
+
+    Parameters
+    ----------
+    mode : bool
+    """
+
+    def __init__(self, mode: bool) -> None:
+        self._setting = bool(mode)
+
+
+class detect_anomaly(Mode):
+    """Within it the first number that is not finite raises, forward or backward.
+
+    Parameters
+    ----------
+    check_nan : bool, optional
+        Raise on nan.
+    check_inf : bool, optional
+        Raise on inf and -inf.
+
+    Raises
+    ------
+    AnomalyError
+        From the operation, or the step of the backward pass, that first gave such a number. It names the
+        operation, the shapes, the values and the line.
+
+    Examples
+    --------
+    >>> import microgrid as mg
+    >>> with mg.detect_anomaly():
+    ...     mg.log(mg.Value(0.0))  # doctest: +IGNORE_EXCEPTION_DETAIL
+    Traceback (most recent call last):
+    microgrid.anomaly.AnomalyError: log gave -inf
+    """
+
+    _stack = ContextVar("microgrid_anomaly", default=(None, None))
+
+    def __init__(self, check_nan: bool = True, check_inf: bool = True) -> None:
+        self._setting = (check_nan, check_inf)
+
+
+def is_grad_enabled() -> bool:
+    """Whether operations are recorded here and now."""
+    return bool(no_grad._stack.get()[0])
+
+
+def anomalies() -> tuple[bool, bool] | None:
+    """What `detect_anomaly` watches for here and now: (nan, inf), or None."""
+    return cast("tuple[bool, bool] | None", detect_anomaly._stack.get()[0])

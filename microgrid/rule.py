@@ -1,0 +1,95 @@
+"""What a rule is: one operation, its value and, beside it, its derivative with respect to each input."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import FunctionType
+from typing import Any
+
+from microgrid import kinds
+
+__microgrid_machinery__ = True
+
+VARIADIC = 0x04  # the code flag of a function that takes *args
+
+
+class Rule:
+    """One operation. Write its value and its derivatives; call it to apply it.
+
+    A rule is pure mathematics and knows nothing of graphs, shapes or kinds of number::
+
+        class multiply(Rule):
+            def value(x, y):        return x * y
+            def wrt_x(g, z, x, y):  return g * y
+            def wrt_y(g, z, x, y):  return g * x
+
+    `x, y` are the inputs, `z` the value, `g` = dL/dz the gradient from above, and `wrt_x` returns this
+    input's share of dL/dx in any shape that broadcasts to, or was broadcast from, the shape of x. What has
+    no derivative is keyword-only and goes to every function of the rule, or, if it is an array, is an input
+    named in `constant`. A rule of any number of inputs has `value(*xs)` and one `wrt_xs` that returns all
+    shares. An elementary rule has no `value`: each kind of number supplies it (see `kinds`).
+
+    A rule is never instantiated: `multiply(a, b)` is a b, for floats, arrays, graph nodes or symbols.
+
+    Raises
+    ------
+    TypeError
+        When the class is made: a `wrt_*` is missing, is one too many, or takes other arguments than
+        `(g, z, *inputs, *, parameters)`.
+    """
+
+    constant: tuple[str, ...] = ()
+    inputs: tuple[str, ...]  # ("x", "y"), or ("xs",) of a variadic rule
+    parameters: frozenset[str]  # names of the keyword-only arguments
+    variadic: bool
+    wrt: tuple[Callable[..., Any] | None, ...]  # one for each input; None where it has no derivative
+    value: Callable[..., Any] | None = None
+
+    def __new__(cls, *inputs: Any, **parameters: Any) -> Any:
+        return kinds.highest(inputs).apply(cls, inputs, parameters)
+
+    def __init_subclass__(cls) -> None:
+        functions = {name: member for name, member in vars(cls).items() if isinstance(member, FunctionType)}
+        derivatives = {name: f for name, f in functions.items() if name.startswith("wrt_")}
+        signatures = {name: _signature(f) for name, f in functions.items()}
+        if "value" in functions:
+            cls.inputs, cls.parameters, cls.variadic = signatures["value"]
+        elif derivatives:
+            names, cls.parameters, cls.variadic = signatures[next(iter(derivatives))]
+            cls.inputs = names[2:]
+        else:
+            raise TypeError(f"rule {cls.__name__}: no value and no wrt_*: what does it do?")
+
+        needed = {f"wrt_{name}" for name in cls.inputs if name not in cls.constant}
+        if needed - set(derivatives):
+            missing = ", ".join(sorted(needed - set(derivatives)))
+            raise TypeError(f"rule {cls.__name__}: {missing} is missing (or name the input in `constant`)")
+        if set(derivatives) - needed:
+            extra = ", ".join(sorted(set(derivatives) - needed))
+            raise TypeError(f"rule {cls.__name__}: {extra} matches no input of {cls.inputs}")
+        expected = (("g", "z", *cls.inputs), cls.parameters, cls.variadic)
+        for name in derivatives:
+            if signatures[name] != expected:
+                raise TypeError(
+                    f"rule {cls.__name__}: {name} takes {_written(*signatures[name])}, "
+                    f"expected {_written(*expected)}"
+                )
+        cls.wrt = tuple(derivatives.get(f"wrt_{name}") for name in cls.inputs)
+
+
+def _signature(function: FunctionType) -> tuple[tuple[str, ...], frozenset[str], bool]:
+    """Names of the positional arguments (with those of *args last), of the keyword-only ones, and whether *args."""
+    code = function.__code__
+    names = code.co_varnames
+    positional, keywords = code.co_argcount, code.co_kwonlyargcount
+    variadic = bool(code.co_flags & VARIADIC)
+    rest = (names[positional + keywords],) if variadic else ()
+    return names[:positional] + rest, frozenset(names[positional : positional + keywords]), variadic
+
+
+def _written(names: tuple[str, ...], parameters: frozenset[str], variadic: bool) -> str:
+    stars = "*" if variadic else ""
+    listed = [*names[:-1], stars + names[-1]] if names else []
+    if parameters and not variadic:
+        listed.append("*")
+    return f"({', '.join(listed + sorted(parameters))})"

@@ -1,0 +1,90 @@
+"""Where a node was made: the user's file, line and columns, kept as two machine words and resolved when asked for.
+
+The user's frame is the innermost one whose module is not marked as machinery, that is, has no global
+`__microgrid_machinery__ = True`. Users may mark modules of their own, so that sites point at their callers.
+"""
+
+from __future__ import annotations
+
+import linecache
+import os
+import sys
+from itertools import islice
+from types import CodeType, FrameType, TracebackType
+from typing import NamedTuple
+
+__microgrid_machinery__ = True
+
+MARK = "__microgrid_machinery__"
+
+
+class Site(NamedTuple):
+    """A place in a source file: lines count from 1, columns from 0 in UTF-8 bytes; None where Python keeps none."""
+
+    file: str
+    line: int
+    end_line: int | None
+    column: int | None
+    end_column: int | None
+    function: str
+
+    def __str__(self) -> str:
+        return f"{os.path.basename(self.file)}:{self.line}"
+
+    @property
+    def text(self) -> str:
+        """The source line, without its indentation; empty where the source is not to be had."""
+        return linecache.getline(self.file, self.line).strip()
+
+
+class _Switch:
+    """Whether sites are recorded at all."""
+
+    on = True
+
+
+switch = _Switch()
+
+
+class record_sites:
+    """Turn the recording of sites on or off, at once; as a context manager, until its end.
+
+    Sites cost about a tenth of the time of a scalar operation. The switch is the process's, not a thread's.
+
+    Examples
+    --------
+    >>> import microgrid as mg
+    >>> with mg.record_sites(False):
+    ...     z = mg.Value(2.0) * 3
+    >>> z.site is None
+    True
+    """
+
+    def __init__(self, on: bool = True) -> None:
+        self._before = switch.on
+        switch.on = bool(on)
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        switch.on = self._before
+
+
+def user_frame(frame: FrameType) -> FrameType:
+    """The innermost frame, from the given one outwards, that is not machinery."""
+    while MARK in frame.f_globals and frame.f_back is not None:
+        frame = frame.f_back
+    return frame
+
+
+def here() -> str:
+    """The user's line that is being executed, as `train.py:41`."""
+    frame = user_frame(sys._getframe(1))
+    return f"{os.path.basename(frame.f_code.co_filename)}:{frame.f_lineno}"
+
+
+def resolve(code: CodeType, instruction: int) -> Site:
+    """The place of an instruction (a byte offset into the code)."""
+    line, end_line, column, end_column = next(islice(code.co_positions(), instruction // 2, None), (None,) * 4)
+    return Site(code.co_filename, line or code.co_firstlineno, end_line, column, end_column, code.co_name)

@@ -1,0 +1,473 @@
+"""Tensor: the array face of a node. An ndarray, its history, its gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Self
+
+import numpy as np
+
+from microgrid import functions, kinds, modes, rules, sites, stale
+from microgrid.graph import NO_PARAMETERS, Node, next_number, node_kind
+from microgrid.shapes import Shape, unbroadcast
+
+__microgrid_machinery__ = True
+
+
+class Tensor(Node):
+    """An array that records what is computed from it.
+
+    Parameters
+    ----------
+    data : array_like of numbers
+        Copied. Python's numbers become float64 if they are floats; integers and booleans keep their type.
+    requires_grad : bool, optional
+        Whether backward passes reach it.
+    dtype : data type, optional
+        float64 by default for floats; float32 is kept through values and gradients.
+    name : str, optional
+        What pictures and messages call it.
+
+    Attributes
+    ----------
+    data : ndarray
+        The array itself: written to, it makes stale what was computed from it before.
+    grad : ndarray or None
+        d(root)/d(this) of the last pass, an array of its own; None before any. Leaves add up over passes.
+
+    Raises
+    ------
+    TypeError
+        For strings, objects and complex numbers; for integers with requires_grad.
+
+    Examples
+    --------
+    >>> W = Tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
+    >>> (W @ np.ones(2)).sum().backward()
+    >>> W.grad.tolist()
+    [[1.0, 1.0], [1.0, 1.0]]
+    """
+
+    __slots__ = ("__weakref__",)
+
+    def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None, name: str | None = None) -> None:
+        self._data = _array(data, dtype, type(self).__name__)
+        self._grad = None
+        self._number = next_number()
+        self._extra = None
+        self.inputs = ()
+        self.parameters = NO_PARAMETERS
+        self.requires_grad = False
+        self.rule = None
+        self._set_site(2)
+        if requires_grad:
+            self.requires_grad_(True)
+        if name is not None:
+            self.name = name
+
+    @classmethod
+    def _new(cls, data: Any, requires_grad: bool) -> Self:
+        if data.__class__ is not np.ndarray:
+            data = np.asarray(data)
+        if data.dtype == object:
+            raise TypeError(f"arrays of objects are no Tensors: put single numbers into Values, at {sites.here()}")
+        return super()._new(data, requires_grad and data.dtype.kind == "f")
+
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """Set whether backward passes reach this leaf; returns it.
+
+        Raises
+        ------
+        TypeError
+            For integers and booleans.
+        ValueError
+            If the node has a history: use `detach()`.
+        """
+        if requires_grad and self._data.dtype.kind != "f":
+            raise TypeError(
+                f"Only Tensors of floating point dtype can require gradients, got {self._data.dtype}: "
+                f"give dtype=float, at {sites.here()}"
+            )
+        return super().requires_grad_(requires_grad)
+
+    # ------------------------------------------------------------------ data
+
+    @property
+    def data(self) -> Any:
+        """The array itself, to read or to write to."""
+        return stale.hand_out(self)
+
+    @data.setter
+    def data(self, data: Any) -> None:
+        array = _array(data, self._data.dtype, "data")
+        if array.shape != self._data.shape:
+            raise ValueError(
+                f"data: expected an array of shape {self._data.shape}, got {array.shape}, at {sites.here()}"
+            )
+        self._data = array
+        stale.taken_back(self)
+        self._renew()
+
+    @property
+    def grad(self) -> Any:
+        """The gradient: an array of this node's own, or None where no pass has reached it."""
+        return self._grad
+
+    @grad.setter
+    def grad(self, grad: Any) -> None:
+        self._grad = None if grad is None else self._fitted(grad, "grad")
+
+    def numpy(self) -> Any:
+        """The array itself.
+
+        Raises
+        ------
+        TypeError
+            If it requires a gradient: what NumPy does with it would drop out of the graph.
+        """
+        if self.requires_grad:
+            raise TypeError(
+                "Can't call numpy() on Tensor that requires grad. "
+                f"Use tensor.detach().numpy() instead, at {sites.here()}"
+            )
+        return stale.hand_out(self)
+
+    def detach(self) -> Tensor:
+        """A copy without the history; it requires no gradient."""
+        return Tensor._new(self._data.copy(), False)
+
+    def clone(self) -> Tensor:
+        """A copy through which gradients flow."""
+        copied: Tensor = rules.reshape(self, shape=self.shape)
+        copied._data = self._data.copy()
+        return copied
+
+    def item(self) -> Any:
+        """The one number, as Python's.
+
+        Raises
+        ------
+        ValueError
+            If there are several or none.
+        """
+        if self._data.size != 1:
+            raise ValueError(
+                f"item: a Tensor with {self._data.size} elements cannot be converted to Scalar, at {sites.here()}"
+            )
+        return self._data.item()
+
+    def tolist(self) -> Any:
+        """The numbers as nested lists of Python's."""
+        return self._data.tolist()
+
+    # ------------------------------------------------------------------ shape
+
+    @property
+    def shape(self) -> Shape:
+        """The length of each axis."""
+        return self._data.shape
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return self._data.ndim
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return self._data.size
+
+    @property
+    def dtype(self) -> Any:
+        """The type of the elements."""
+        return self._data.dtype
+
+    @property
+    def T(self) -> Tensor:
+        """The axes in reverse order."""
+        return functions.transpose(self)
+
+    @property
+    def mT(self) -> Tensor:
+        """Each matrix transposed: the last two axes swapped."""
+        return functions.swapaxes(self, -1, -2)
+
+    def __len__(self) -> int:
+        if not self._data.ndim:
+            raise TypeError(f"len() of a 0-d Tensor, at {sites.here()}")
+        return len(self._data)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return (self[i] for i in range(len(self)))
+
+    # ------------------------------------------------------------------ operators: each is its rule
+
+    def __add__(self, other: Any) -> Tensor:
+        return rules.add(self, other) if _operand(other) else NotImplemented
+
+    def __radd__(self, other: Any) -> Tensor:
+        return rules.add(other, self) if _operand(other) else NotImplemented
+
+    def __sub__(self, other: Any) -> Tensor:
+        return rules.subtract(self, other) if _operand(other) else NotImplemented
+
+    def __rsub__(self, other: Any) -> Tensor:
+        return rules.subtract(other, self) if _operand(other) else NotImplemented
+
+    def __mul__(self, other: Any) -> Tensor:
+        return rules.multiply(self, other) if _operand(other) else NotImplemented
+
+    def __rmul__(self, other: Any) -> Tensor:
+        return rules.multiply(other, self) if _operand(other) else NotImplemented
+
+    def __truediv__(self, other: Any) -> Tensor:
+        return rules.divide(self, other) if _operand(other) else NotImplemented
+
+    def __rtruediv__(self, other: Any) -> Tensor:
+        return rules.divide(other, self) if _operand(other) else NotImplemented
+
+    def __pow__(self, other: Any) -> Tensor:
+        return rules.power(self, other) if _operand(other) else NotImplemented
+
+    def __rpow__(self, other: Any) -> Tensor:
+        return rules.power(other, self) if _operand(other) else NotImplemented
+
+    def __matmul__(self, other: Any) -> Tensor:
+        return functions.matmul(self, other)
+
+    def __rmatmul__(self, other: Any) -> Tensor:
+        return functions.matmul(other, self)
+
+    def __neg__(self) -> Tensor:
+        return rules.negative(self)
+
+    def __pos__(self) -> Tensor:
+        return self
+
+    def __abs__(self) -> Tensor:
+        return rules.abs(self)
+
+    def __iadd__(self, other: Any) -> Tensor:
+        return self._in_place("+=", np.add, rules.add, other)
+
+    def __isub__(self, other: Any) -> Tensor:
+        return self._in_place("-=", np.subtract, rules.subtract, other)
+
+    def __imul__(self, other: Any) -> Tensor:
+        return self._in_place("*=", np.multiply, rules.multiply, other)
+
+    def __itruediv__(self, other: Any) -> Tensor:
+        return self._in_place("/=", np.true_divide, rules.divide, other)
+
+    def _in_place(self, operator: str, ufunc: Any, rule: Any, other: Any) -> Tensor:
+        """A leaf that requires a gradient is written to, under no_grad; any other name is bound to the new node."""
+        if not (self.requires_grad and self.rule is None):
+            return rule(self, other)
+        if modes.is_grad_enabled():
+            raise ValueError(
+                f"{operator}: a leaf that requires grad is being used in an in-place operation: "
+                f"put it under `with mg.no_grad():`, at {sites.here()}"
+            )
+        ufunc(self._data, other._data if isinstance(other, Node) else other, out=self._data, casting="same_kind")
+        self._renew()
+        return self
+
+    # ------------------------------------------------------------------ functions, as methods
+
+    exp, log, log1p, expm1, sqrt = functions.exp, functions.log, functions.log1p, functions.expm1, functions.sqrt
+    square, abs, sin, cos, tan = functions.square, functions.abs, functions.sin, functions.cos, functions.tan
+    tanh, sigmoid, relu, softplus = functions.tanh, functions.sigmoid, functions.relu, functions.softplus
+    softmax, log_softmax, logsumexp = functions.softmax, functions.log_softmax, functions.logsumexp
+    sum, mean, max, min, prod = functions.sum, functions.mean, functions.max, functions.min, functions.prod
+    var, std, norm, cumsum, clip = functions.var, functions.std, functions.norm, functions.cumsum, functions.clip
+    pow, matmul = functions.power, functions.matmul
+    reshape, view, transpose, permute = functions.reshape, functions.reshape, functions.transpose, functions.permute
+    swapaxes, squeeze, expand_dims = functions.swapaxes, functions.squeeze, functions.expand_dims
+    unsqueeze, expand, flip = functions.expand_dims, functions.broadcast_to, functions.flip
+    split, astype, to = functions.split, functions.astype, functions.astype
+
+    def argmax(self, axis: int | None = None) -> Any:
+        """Where the largest stands, as an integer array; it has no gradient."""
+        return self._data.argmax(axis)
+
+    def argmin(self, axis: int | None = None) -> Any:
+        """Where the smallest stands, as an integer array; it has no gradient."""
+        return self._data.argmin(axis)
+
+    # ------------------------------------------------------------------ indexing
+
+    def __getitem__(self, at: Any) -> Tensor:
+        return functions.index(self, at)
+
+    def __setitem__(self, at: Any, value: Any) -> None:
+        raise TypeError(
+            "a Tensor does not take `t[i] = v`: it would drop out of the graph. Write mg.where(condition, v, t), "
+            f"or t.data[i] = v to change the numbers themselves, at {sites.here()}"
+        )
+
+    # ------------------------------------------------------------------ comparisons look at the data
+
+    def __eq__(self, other: Any) -> Any:
+        return self._data == _data(other) if _operand(other) else NotImplemented
+
+    def __ne__(self, other: Any) -> Any:
+        return self._data != _data(other) if _operand(other) else NotImplemented
+
+    def __lt__(self, other: Any) -> Any:
+        return self._data < _data(other) if _operand(other) else NotImplemented
+
+    def __le__(self, other: Any) -> Any:
+        return self._data <= _data(other) if _operand(other) else NotImplemented
+
+    def __gt__(self, other: Any) -> Any:
+        return self._data > _data(other) if _operand(other) else NotImplemented
+
+    def __ge__(self, other: Any) -> Any:
+        return self._data >= _data(other) if _operand(other) else NotImplemented
+
+    __hash__ = object.__hash__  # a node is itself, whatever its numbers
+
+    def __bool__(self) -> bool:
+        if self._data.size != 1:
+            raise ValueError(
+                f"Boolean value of Tensor with {self._data.size} elements is ambiguous: "
+                f"compare its .data with .any() or .all(), at {sites.here()}"
+            )
+        return bool(self._data)
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec else str(self)
+
+    def __repr__(self) -> str:
+        shown = np.array2string(self._data, precision=4, threshold=6, edgeitems=2, separator=", ", max_line_width=10**6)
+        text = " ".join(shown.split())
+        extra = f", shape={self.shape}" if len(text) > 40 else ""
+        extra += f", dtype={self.dtype}" if self.dtype != np.float64 else ""
+        extra += f", rule={self._op}" if self.rule else ", requires_grad=True" if self.requires_grad else ""
+        room = 80 - len("Tensor()") - len(extra)
+        return f"Tensor({text if len(text) <= room else text[: room - 3] + '...'}{extra})"
+
+    # ------------------------------------------------------------------ NumPy
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        if self.requires_grad:
+            raise TypeError(
+                "Can't make a NumPy array of a Tensor that requires grad: it would drop out of the graph. "
+                f"Use .detach().numpy(), or microgrid's function of the same name, at {sites.here()}"
+            )
+        return np.array(self._data, dtype)
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **keywords: Any) -> Any:
+        from microgrid.numpy_protocol import ufunc_on_nodes
+
+        return ufunc_on_nodes(ufunc, method, inputs, keywords)
+
+    def __array_function__(self, function: Any, types: Any, args: Any, keywords: Any) -> Any:
+        from microgrid.numpy_protocol import function_on_nodes
+
+        return function_on_nodes(function, args, keywords)
+
+    # ------------------------------------------------------------------ what the graph asks
+
+    def _wrap(self, number: Any) -> Tensor:
+        return Tensor._new(number, False)
+
+    def _seed(self, gradient: Any) -> Any:
+        if gradient is None:
+            if self._data.size != 1:
+                raise ValueError(
+                    f"grad can be implicitly created only for scalar outputs: this one has shape {self.shape}; "
+                    f"give backward() a gradient of that shape, or take .sum() first, at {sites.here()}"
+                )
+            return np.ones_like(self._data)
+        if isinstance(gradient, Node):
+            shape = np.shape(gradient._data)
+            if shape != self.shape:
+                raise ValueError(
+                    f"backward: expected a gradient of shape {self.shape}, got {shape}, at {sites.here()}"
+                )
+            return gradient
+        return self._fitted(gradient, "backward: gradient")
+
+    def _fitted(self, given: Any, what: str) -> Any:
+        """A copy of an array that must have this node's shape."""
+        array = _array(_data(given), self._data.dtype, what)
+        if array.shape != self.shape:
+            raise ValueError(f"{what}: expected an array of shape {self.shape}, got {array.shape}, at {sites.here()}")
+        return array
+
+    def _fit(self, share: Any) -> Any:
+        data = self._data
+        if isinstance(share, Node):
+            return self._fit_node(share)
+        if share.__class__ is not np.ndarray:
+            share = np.asarray(share, data.dtype)
+        if share.shape != data.shape:
+            share = unbroadcast(share, data.shape)
+        return share if share.dtype == data.dtype else share.astype(data.dtype)
+
+    def _fit_node(self, share: Node) -> Node:
+        if np.shape(share._data) != self.shape:
+            bigger = np.size(share._data) > self.size or np.ndim(share._data) > self.ndim
+            share = (rules.sum_to if bigger else rules.broadcast_to)(share, shape=self.shape)
+        return share if share._data.dtype == self.dtype else rules.astype(share, dtype=self.dtype)
+
+    def _own(self, gradient: Any, taken: set[int]) -> Any:
+        if gradient.base is not None or id(gradient) in taken:
+            gradient = gradient.copy()
+        taken.add(id(gradient))
+        return gradient
+
+
+def _array(data: Any, dtype: Any, what: str) -> Any:
+    """An array of one's own, of numbers.
+
+    Raises
+    ------
+    TypeError
+        For strings, objects, complex numbers and nodes.
+    ValueError
+        For ragged lists.
+    """
+    if isinstance(data, Node) or (isinstance(data, (list, tuple)) and _holds_node(data)):
+        raise TypeError(
+            f"{what}: expected numbers, got nodes, whose history would be lost: join them by mg.stack, "
+            f"or .detach() them, at {sites.here()}"
+        )
+    try:
+        array = np.array(data, dtype=dtype)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{what}: expected an array of numbers: {error}, at {sites.here()}") from None
+    if array.dtype.kind not in "fiub":
+        raise TypeError(
+            f"{what}: expected numbers, got {type(data).__name__} of {array.dtype}: {str(data)[:40]}, at {sites.here()}"
+        )
+    return array
+
+
+def _holds_node(data: Any) -> bool:
+    return any(isinstance(x, Node) or (isinstance(x, (list, tuple)) and _holds_node(x)) for x in data)
+
+
+def _operand(other: Any) -> bool:
+    if isinstance(other, (Node, float, int, np.ndarray, np.generic)):
+        return True
+    try:
+        kinds.kind_of(other)
+    except TypeError:
+        return False
+    return True
+
+
+def _data(other: Any) -> Any:
+    return other._data if isinstance(other, Node) else other
+
+
+kinds.array_kind.face = Tensor
+kinds.register(node_kind, [Tensor])

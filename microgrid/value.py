@@ -1,0 +1,302 @@
+"""Value: the scalar face of a node. One number, its history, its gradient."""
+
+from __future__ import annotations
+
+import numbers
+from typing import Any, ClassVar
+
+import numpy as np
+
+from microgrid import functions, kinds, rules, sites
+from microgrid.emitter import fast, fast_backward, reflected
+from microgrid.graph import NO_PARAMETERS, Node, next_number, node_kind
+
+__microgrid_machinery__ = True
+
+
+class Value(Node):
+    """A number that records what is computed from it.
+
+    Parameters
+    ----------
+    data : number
+        A float; an int becomes one. Other kinds of number (Fraction, mpmath's, SymPy's) stay what they are.
+    name : str, optional
+        What pictures and messages call it.
+
+    Attributes
+    ----------
+    data : float
+        The number. Writing to it makes stale what was computed from it before.
+    grad : float
+        d(root)/d(this) of the last pass; 0.0 before any. Leaves add up over passes, until `zero_grad()`.
+
+    Examples
+    --------
+    >>> x = Value(3.0)
+    >>> y = x * x + 2 * x
+    >>> y.backward()
+    >>> y.data, x.grad
+    (15.0, 8.0)
+    """
+
+    __slots__ = ()
+    general: ClassVar[type[GeneralValue]]  # the face of other kinds of number
+
+    def __new__(cls, data: Any = 0.0, name: str | None = None) -> Value:
+        return object.__new__(cls if data.__class__ in (float, int) or cls is not Value else _class_for(data))
+
+    def __init__(self, data: Any, name: str | None = None) -> None:
+        self._data = data if data.__class__ is float else _number(data, "Value")
+        self._grad = None
+        self._number = next_number()
+        self._extra = None
+        self.inputs = ()
+        self.parameters = NO_PARAMETERS
+        self.requires_grad = True
+        self.rule = None
+        self._set_site(2)
+        if name is not None:
+            self.name = name
+
+    # ------------------------------------------------------------------ data
+
+    @property
+    def data(self) -> Any:
+        """The number."""
+        return self._data
+
+    @data.setter
+    def data(self, data: Any) -> None:
+        self._data = _number(data, "Value.data")
+        self._renew()
+
+    @property
+    def grad(self) -> Any:
+        """The gradient; 0.0 where no pass has reached this node."""
+        return 0.0 if self._grad is None else self._grad
+
+    @grad.setter
+    def grad(self, grad: Any) -> None:
+        self._grad = None if grad is None else _number(grad, "Value.grad")
+
+    def item(self) -> Any:
+        """The number, as torch says it."""
+        return self._data
+
+    def detach(self) -> Value:
+        """The same number without its history; it requires no gradient."""
+        return type(self)._new(self._data, False)
+
+    # ------------------------------------------------------------------ operators: each is its rule
+
+    @fast(rules.add)
+    def __add__(self, other: Any) -> Any:
+        return rules.add(self, other) if _operand(other) else NotImplemented
+
+    @fast(rules.add, reflected)
+    def __radd__(self, other: Any) -> Any:
+        return rules.add(other, self) if _operand(other) else NotImplemented
+
+    @fast(rules.subtract)
+    def __sub__(self, other: Any) -> Any:
+        return rules.subtract(self, other) if _operand(other) else NotImplemented
+
+    @fast(rules.subtract, reflected)
+    def __rsub__(self, other: Any) -> Any:
+        return rules.subtract(other, self) if _operand(other) else NotImplemented
+
+    @fast(rules.multiply)
+    def __mul__(self, other: Any) -> Any:
+        return rules.multiply(self, other) if _operand(other) else NotImplemented
+
+    @fast(rules.multiply, reflected)
+    def __rmul__(self, other: Any) -> Any:
+        return rules.multiply(other, self) if _operand(other) else NotImplemented
+
+    @fast(rules.divide)
+    def __truediv__(self, other: Any) -> Any:
+        return rules.divide(self, other) if _operand(other) else NotImplemented
+
+    @fast(rules.divide, reflected)
+    def __rtruediv__(self, other: Any) -> Any:
+        return rules.divide(other, self) if _operand(other) else NotImplemented
+
+    @fast(rules.power)
+    def __pow__(self, other: Any) -> Any:
+        return rules.power(self, other) if _operand(other) else NotImplemented
+
+    @fast(rules.power, reflected)
+    def __rpow__(self, other: Any) -> Any:
+        return rules.power(other, self) if _operand(other) else NotImplemented
+
+    @fast(rules.negative)
+    def __neg__(self) -> Value:
+        return rules.negative(self)
+
+    def __pos__(self) -> Value:
+        return self
+
+    @fast(rules.abs)
+    def __abs__(self) -> Value:
+        return rules.abs(self)
+
+    # ------------------------------------------------------------------ functions, as methods
+
+    exp, log, sqrt = fast(rules.exp)(functions.exp), fast(rules.log)(functions.log), fast(rules.sqrt)(functions.sqrt)
+    sin, cos, tan = fast(rules.sin)(functions.sin), fast(rules.cos)(functions.cos), fast(rules.tan)(functions.tan)
+    tanh, sigmoid = fast(rules.tanh)(functions.tanh), fast(rules.sigmoid)(functions.sigmoid)
+    relu, softplus = fast(rules.relu)(functions.relu), fast(rules.softplus)(functions.softplus)
+    square, abs = fast(rules.square)(functions.square), fast(rules.abs)(functions.abs)
+    log1p, expm1 = fast(rules.log1p)(functions.log1p), fast(rules.expm1)(functions.expm1)
+    pow = __pow__
+
+    # ------------------------------------------------------------------ comparisons look at the data
+
+    def __eq__(self, other: Any) -> Any:
+        return self._data == _data(other) if _operand(other) else NotImplemented
+
+    def __ne__(self, other: Any) -> Any:
+        return self._data != _data(other) if _operand(other) else NotImplemented
+
+    def __lt__(self, other: Any) -> Any:
+        return self._data < _data(other) if _operand(other) else NotImplemented
+
+    def __le__(self, other: Any) -> Any:
+        return self._data <= _data(other) if _operand(other) else NotImplemented
+
+    def __gt__(self, other: Any) -> Any:
+        return self._data > _data(other) if _operand(other) else NotImplemented
+
+    def __ge__(self, other: Any) -> Any:
+        return self._data >= _data(other) if _operand(other) else NotImplemented
+
+    __hash__ = object.__hash__  # a node is itself, whatever its number
+
+    def __bool__(self) -> bool:
+        return bool(self._data)
+
+    def __float__(self) -> float:
+        return float(self._data)
+
+    def __int__(self) -> int:
+        return int(self._data)
+
+    def __format__(self, spec: str) -> str:
+        return format(self._data, spec) if spec else str(self)
+
+    def __repr__(self) -> str:
+        text = f"Value(data={self._data}, grad={_shown(self._grad)})"
+        return text if len(text) <= 80 else text[:76] + "...)"
+
+    # ------------------------------------------------------------------ NumPy
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        if self.requires_grad:
+            raise TypeError(
+                "Can't make a NumPy array of a Value that requires a gradient: it would drop out of the graph; "
+                f"use .data, or mg.stack of Values, at {sites.here()}"
+            )
+        return np.asarray(self._data, dtype)
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **keywords: Any) -> Any:
+        from microgrid.numpy_protocol import ufunc_on_nodes
+
+        return ufunc_on_nodes(ufunc, method, inputs, keywords)
+
+    # ------------------------------------------------------------------ what the graph asks
+
+    def _wrap(self, number: Any) -> Value:
+        return Value._new(number, False) if isinstance(number, float) else GeneralValue._new(number, False)
+
+    def _seed(self, gradient: Any) -> Any:
+        if gradient is None:
+            return kinds.kind_of(self._data).one(self._data)
+        return gradient if isinstance(gradient, Node) else _number(gradient, "backward: gradient")
+
+    def _fit(self, share: Any) -> Any:
+        if isinstance(share, Node):
+            return rules.sum(share, axis=None, keepdims=False) if isinstance(share._data, np.ndarray) else share
+        if share.__class__ is float:
+            return share
+        if isinstance(share, np.ndarray):
+            return float(share.sum())
+        return float(share) if isinstance(self._data, float) else share
+
+    def _own(self, gradient: Any, taken: set[int]) -> Any:
+        return gradient
+
+    def _fast_backward(self) -> bool:
+        return fast_backward(self)
+
+
+class GeneralValue(Value):
+    """A Value whose number is not a float: a Fraction, mpmath's mpf, a SymPy expression. No fast path touches it."""
+
+    __slots__ = ()
+
+    def _fast_backward(self) -> bool:
+        return False
+
+
+def _class_for(data: Any) -> type[Value]:
+    """Value for what becomes a float, GeneralValue for other numbers that a rule can run on."""
+    if isinstance(data, (numbers.Real, np.generic, np.ndarray)) and not _exact(data):
+        return Value
+    try:
+        return GeneralValue if kinds.kind_of(data) is not node_kind else Value
+    except TypeError:
+        return Value  # and its __init__ says what is wrong
+
+
+def _exact(data: Any) -> bool:
+    return kinds.kind_of(data).rank > 1
+
+
+def _number(data: Any, what: str) -> Any:
+    """The number to hold: a float, or a number of another kind.
+
+    Raises
+    ------
+    TypeError
+        For strings, complex numbers, nodes, arrays of more than one element and the like.
+    """
+    if isinstance(data, Node):
+        raise TypeError(f"{what}: expected a number, got a {type(data).__name__}: take its .data, at {sites.here()}")
+    if isinstance(data, np.ndarray) and data.ndim:
+        raise TypeError(
+            f"{what}: expected a number, got an array of shape {data.shape}: use Tensor, at {sites.here()}"
+        )
+    if isinstance(data, (np.ndarray, np.generic)):
+        data = data.item()
+    try:
+        if kinds.kind_of(data).rank > 1:
+            return data
+        return float(data)
+    except (TypeError, OverflowError) as error:
+        given = f"{type(data).__name__}: {data!r:.60}"
+        raise TypeError(f"{what}: expected a number, got {given}, at {sites.here()}") from error
+
+
+def _operand(other: Any) -> bool:
+    return isinstance(other, (Value, float, int, np.generic, np.ndarray)) or _known(other)
+
+
+def _known(other: Any) -> bool:
+    try:
+        return kinds.kind_of(other) is not node_kind  # a Tensor's own operators come first
+    except TypeError:
+        return False
+
+
+def _data(other: Any) -> Any:
+    return other._data if isinstance(other, Node) else other
+
+
+def _shown(grad: Any) -> Any:
+    return 0.0 if grad is None else grad._data if isinstance(grad, Node) else grad
+
+
+Value.general = GeneralValue
+kinds.float_kind.face = Value
+kinds.register(node_kind, [Value])
