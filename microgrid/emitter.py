@@ -278,8 +278,7 @@ def {name}(node):
 
 
 def _general_pull(node: Any) -> None:
-    positions = [i for i, x in enumerate(node.inputs) if isinstance(x, Node) and x.requires_grad]
-    for position, share in differentiate(node, node._grad, positions, False):
+    for position, share in differentiate(node, node._grad, None, False):
         node.inputs[position]._grad += share
 
 

@@ -11,8 +11,9 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import count
+from operator import attrgetter
 from types import CodeType
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -61,29 +62,49 @@ class Node:
     def _new(cls, data: Any, requires_grad: bool) -> Self:
         """A leaf, made at the user's line."""
         node = object.__new__(cls)
-        node._data = data
-        node._grad = None
-        node._number = next_number()
-        node._extra = None
-        node.inputs = ()
-        node.parameters = NO_PARAMETERS
-        node.requires_grad = requires_grad
-        node.rule = None
-        node._set_site(2)
+        node._begin(data, requires_grad, None, (), NO_PARAMETERS)
         return node
 
-    def _set_site(self, depth: int) -> None:
+    def _begin(
+        self,
+        data: Any,
+        requires_grad: bool,
+        rule: type[Rule] | None,
+        inputs: tuple[Any, ...],
+        parameters: dict[str, Any],
+    ) -> None:
+        """Set every field, as of now and at the user's line."""
+        self._data = data
+        self._grad = None
+        self._number = next_number()
+        self._extra = None
+        self.inputs = inputs
+        self.parameters = parameters
+        self.requires_grad = requires_grad
+        self.rule = rule
         if sites.switch.on:
-            frame = sites.user_frame(sys._getframe(depth))
-            self._code, self._instruction = frame.f_code, frame.f_lasti
+            frame = sites.user_frame(sys._getframe(2))
+            self._code = frame.f_code
+            self._instruction = frame.f_lasti
         else:
-            self._code, self._instruction = None, 0
+            self._code = None
+            self._instruction = 0
 
     def _renew(self) -> None:
         """The data was written to: what was computed from it before is stale from now on."""
         stale.written(self, next_number())
 
     # ------------------------------------------------------------------ what each face answers
+
+    @staticmethod
+    def _held(number: Any) -> Any:
+        """What a rule gave, as this face holds it."""
+        return number
+
+    @staticmethod
+    def _differentiable(number: Any) -> bool:
+        """Whether such a number can have a gradient."""
+        return True
 
     def _wrap(self, number: Any) -> Any:
         """A constant node of this face that holds a number."""
@@ -286,7 +307,7 @@ class _NodeKind(kinds.Kind):
 
     def apply(self, rule: type[Rule], inputs: Sequence[Any], parameters: dict[str, Any]) -> Node:
         recorded = watched = False
-        numbers = []
+        numbers: list[Any] = []
         for x in inputs:
             if isinstance(x, Node):
                 recorded = recorded or x.requires_grad
@@ -302,14 +323,15 @@ class _NodeKind(kinds.Kind):
             recorded = recorded and modes.is_grad_enabled()
             if (watch := modes.anomalies()) is not None:
                 anomaly.check_value(rule, numbers, z, watch)
-        kind = kinds.kind_of(z)
-        node: Node = kind.face._new(z, recorded)
-        if node.requires_grad:
-            if kind.rank:  # what the user could write to between now and the backward pass is copied
-                inputs = [x.copy() if x.__class__ is np.ndarray else x for x in inputs]
-            node.rule = rule
-            node.inputs = tuple(inputs)
-            node.parameters = parameters
+        face = kinds.kind_of(z).face
+        z = face._held(z)
+        node: Node = object.__new__(face)
+        if recorded and face._differentiable(z):
+            # an array of the user's, who could write to it before the backward pass, is copied
+            kept = tuple([x.copy() if x.__class__ is np.ndarray else x for x in inputs])
+            node._begin(z, True, rule, kept, parameters)
+        else:
+            node._begin(z, False, None, (), NO_PARAMETERS)
         if watched:
             stale.used(node, inputs)
         return node
@@ -326,32 +348,26 @@ def topological_order(*roots: Node) -> list[Node]:
 
     Leaves come first, then the others as they were made: the same on every run, and without recursion.
     """
-    found = dict.fromkeys(roots)
-    reached = list(found)
-    for node in reached:
+    found = set(roots)
+    made, leaves, waiting = list[Node](), list[Node](), list(found)
+    for node in waiting:
+        (leaves if node.rule is None else made).append(node)
         for x in node.inputs:
             if isinstance(x, Node) and x not in found:
-                found[x] = None
-                reached.append(x)
-    return sorted(reached, key=_age)
+                found.add(x)
+                waiting.append(x)
+    made.sort(key=_age)
+    leaves.sort(key=_age)
+    return leaves + made
 
 
-def _age(node: Node) -> tuple[bool, int]:
-    return node.rule is not None, node._number
-
-
-class Pass(NamedTuple):
-    """One step of a walk: a node, its gradient, and what it handed to which of its inputs."""
-
-    node: Node
-    gradient: Any
-    shares: list[tuple[int, Any]]  # (position of the input, its share)
+_age = attrgetter("_number")
 
 
 def walk(
     order: Sequence[Node], gradients: dict[Node, Any], wanted: set[Node] | None, create_graph: bool
-) -> Iterator[Pass]:
-    """The backward walk: hand each input its share, from the newest node to the oldest, and yield each step.
+) -> Iterator[tuple[Node, Any, list[tuple[int, Any]]]]:
+    """The backward walk: hand each input its share, from the newest node to the oldest.
 
     Parameters
     ----------
@@ -363,26 +379,27 @@ def walk(
         Carry gradients to these nodes only; None: to all that require one.
     create_graph : bool
         Run the rules on nodes in place of their data, so that the pass is itself recorded.
+
+    Yields
+    ------
+    node, gradient, shares
+        After each node: its gradient, and what it handed on, as (position of the input, its share).
     """
     watch = modes.anomalies()
     for node in reversed(order):
-        if node not in gradients:
+        g = gradients.get(node)
+        if g is None:
             continue
-        if node._extra is not None and "hooks" in node._extra:
-            for hook in node._extra["hooks"]:
-                replaced = hook.function(gradients[node])
+        if node._extra is not None:
+            for hook in node._extra.get("hooks", ()):
+                replaced = hook.function(g)
                 if replaced is not None:
-                    gradients[node] = node._fit(replaced)
-        g, shares = gradients[node], []
+                    g = gradients[node] = node._fit(replaced)
+        shares: list[tuple[int, Any]] = []
         if node.rule is not None:
             stale.check(node)
-            positions = [
-                position
-                for position, x in enumerate(node.inputs)
-                if isinstance(x, Node) and x.requires_grad and (wanted is None or x in wanted)
-            ]
             try:
-                shares = list(differentiate(node, g, positions, create_graph))
+                shares = differentiate(node, g, wanted, create_graph)
             except Exception as error:
                 error.add_note(f"while differentiating {node._described()}")
                 raise
@@ -390,28 +407,33 @@ def walk(
                 if watch is not None:
                     anomaly.check_share(node, position, g, share, watch)
                 x = node.inputs[position]
-                gradients[x] = gradients[x] + share if x in gradients else share
-        yield Pass(node, g, shares)
+                before = gradients.get(x)
+                gradients[x] = share if before is None else before + share
+        yield node, g, shares
 
 
-def differentiate(node: Node, g: Any, positions: Sequence[int], create_graph: bool) -> Iterator[tuple[int, Any]]:
-    """The shares that a node with gradient g hands to its inputs at these positions."""
-    rule, inputs = node.rule, node.inputs
+def differentiate(node: Node, g: Any, wanted: set[Node] | None, create_graph: bool) -> list[tuple[int, Any]]:
+    """What a node with gradient g hands to each of its inputs that wants it: (position, share)."""
+    rule, inputs, parameters = node.rule, node.inputs, node.parameters
     assert rule is not None
-    kind: kinds.Kind
     if create_graph:
-        kind, arguments = node_kind, (g, node, *inputs)
+        kind: kinds.Kind = node_kind
+        arguments: list[Any] = [g, node, *inputs]
     else:
         kind = kinds.kind_of(node._data)
-        arguments = (g, node._data, *(x._data if isinstance(x, Node) else x for x in inputs))
-    if rule.variadic:
-        shares = kind.differentiate(rule.wrt[0], arguments, node.parameters) if positions else ()
-        for position in positions:
-            yield position, inputs[position]._fit(shares[position])
-    else:
-        for position in positions:
-            share = kind.differentiate(rule.wrt[position], arguments, node.parameters)
-            yield position, inputs[position]._fit(share)
+        arguments = [g, node._data]
+        for x in inputs:
+            arguments.append(x._data if isinstance(x, Node) else x)
+    shares = []
+    together = kind.differentiate(rule.wrt[0], arguments, parameters) if rule.variadic else None
+    for position, x in enumerate(inputs):
+        if isinstance(x, Node) and x.requires_grad and (wanted is None or x in wanted):
+            if together is None:
+                share = kind.differentiate(rule.wrt[position], arguments, parameters)
+            else:
+                share = together[position]
+            shares.append((position, x._fit(share)))
+    return shares
 
 
 def paths_to(order: Sequence[Node], targets: Iterable[Node]) -> set[Node]:
@@ -460,17 +482,17 @@ def differentiated(
 def keep(order: Sequence[Node], gradients: dict[Node, Any], inputs: Sequence[Node] | None, create_graph: bool) -> None:
     """Store the gradients of a pass: leaves (and chosen inputs) add theirs up, nodes between take the new one."""
     taken = {id(node._data) for node in order}
-    chosen = None if inputs is None else set(inputs)
-    for node in order:
-        if node not in gradients or not node.requires_grad or (chosen is not None and node not in chosen):
+    chosen = gradients if inputs is None else set(inputs)
+    for node, gradient in gradients.items():
+        if node not in chosen:
             continue
-        if create_graph:
-            if node.rule is None or chosen is not None:
-                node._grad = gradients[node] if node._grad is None else node._grad + gradients[node]
-        elif node._grad is None or (node.rule is not None and chosen is None):
-            node._grad = node._own(gradients[node], taken)
-        else:
-            node._grad = node._grad + gradients[node]
+        adds_up = node.rule is None or inputs is not None
+        if adds_up and node._grad is not None:
+            node._grad = node._grad + gradient
+        elif not create_graph:
+            node._grad = node._own(gradient, taken)
+        elif adds_up:
+            node._grad = gradient
 
 
 def check_root(root: Any, operation: str) -> None:

@@ -79,20 +79,21 @@ def used(node: Node, inputs: Sequence[Any]) -> None:
 
 def check(node: Node) -> None:
     """Raise if the node is not what its rule gives of its inputs any more."""
+    made = node._number
     for position, x in enumerate(node.inputs):
-        number = getattr(x, "_number", None)
-        if number is None:
-            continue
-        if number > node._number:
+        if getattr(x, "_number", 0) > made:
             _refuse(x, node)
-        if x._extra is not None:
-            if x._extra.get("written", 0) > node._number:
+        marks = getattr(x, "_extra", None)
+        if marks is not None:
+            if marks.get("written", 0) > made:
                 _refuse(x, node)
-            if "handed" in x._extra:
-                seen = (node._extra or {}).get("seen", {}).get(position, x._extra["handed"])
+            if "handed" in marks:
+                seen = (node._extra or {}).get("seen", {}).get(position, marks["handed"])
                 if fingerprint(x._data) != seen:
                     _refuse(x, node)
-    own = node._extra or {}
+    own = node._extra
+    if own is None:
+        return
     if "written" in own or ("handed" in own and fingerprint(node._data) != own["handed"]):
         raise StaleError(
             f"{node._described()} was written to after it was computed: its value is no longer what it was made "

@@ -105,15 +105,16 @@ def _steps(order: list[Node], gradients: dict[Node, Any]) -> Iterator[Step]:
             done = next(passes, None)
         if done is None:
             break
-        if done.node.rule is None:
+        node, upstream, shares = done
+        if node.rule is None:
             continue
         contributions = []
-        for position, share in done.shares:
-            x = done.node.inputs[position]
+        for position, share in shares:
+            x = node.inputs[position]
             before = so_far.get(x)
             so_far[x] = share if before is None else before + share
-            contributions.append(Contribution(x, _slot(done.node.rule, position), share, before, so_far[x]))
-        yield Step(index, total, done.node, done.gradient, tuple(contributions))
+            contributions.append(Contribution(x, _slot(node.rule, position), share, before, so_far[x]))
+        yield Step(index, total, node, upstream, tuple(contributions))
         index += 1
     keep(order, gradients, None, False)
 

@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 
 from microgrid import functions, kinds, modes, rules, sites, stale
-from microgrid.graph import NO_PARAMETERS, Node, next_number, node_kind
+from microgrid.graph import NO_PARAMETERS, Node, node_kind
 from microgrid.shapes import Shape, unbroadcast
 
 __microgrid_machinery__ = True
@@ -51,27 +51,11 @@ class Tensor(Node):
     __slots__ = ("__weakref__",)
 
     def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None, name: str | None = None) -> None:
-        self._data = _array(data, dtype, type(self).__name__)
-        self._grad = None
-        self._number = next_number()
-        self._extra = None
-        self.inputs = ()
-        self.parameters = NO_PARAMETERS
-        self.requires_grad = False
-        self.rule = None
-        self._set_site(2)
+        self._begin(_array(data, dtype, type(self).__name__), False, None, (), NO_PARAMETERS)
         if requires_grad:
             self.requires_grad_(True)
         if name is not None:
             self.name = name
-
-    @classmethod
-    def _new(cls, data: Any, requires_grad: bool) -> Self:
-        if data.__class__ is not np.ndarray:
-            data = np.asarray(data)
-        if data.dtype == object:
-            raise TypeError(f"arrays of objects are no Tensors: put single numbers into Values, at {sites.here()}")
-        return super()._new(data, requires_grad and data.dtype.kind == "f")
 
     def requires_grad_(self, requires_grad: bool = True) -> Self:
         """Set whether backward passes reach this leaf; returns it.
@@ -374,6 +358,18 @@ class Tensor(Node):
         return function_on_nodes(function, args, keywords)
 
     # ------------------------------------------------------------------ what the graph asks
+
+    @staticmethod
+    def _held(number: Any) -> Any:
+        if number.__class__ is not np.ndarray:
+            number = np.asarray(number)  # NumPy gives its scalars where an array has no axes left
+        if number.dtype.kind == "O":
+            raise TypeError(f"arrays of objects are no Tensors: put single numbers into Values, at {sites.here()}")
+        return number
+
+    @staticmethod
+    def _differentiable(number: Any) -> bool:
+        return bool(number.dtype.kind == "f")
 
     def _wrap(self, number: Any) -> Tensor:
         return Tensor._new(number, False)

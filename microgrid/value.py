@@ -9,7 +9,7 @@ import numpy as np
 
 from microgrid import functions, kinds, rules, sites
 from microgrid.emitter import fast, fast_backward, reflected
-from microgrid.graph import NO_PARAMETERS, Node, next_number, node_kind
+from microgrid.graph import NO_PARAMETERS, Node, node_kind
 
 __microgrid_machinery__ = True
 
@@ -47,15 +47,8 @@ class Value(Node):
         return object.__new__(cls if data.__class__ in (float, int) or cls is not Value else _class_for(data))
 
     def __init__(self, data: Any, name: str | None = None) -> None:
-        self._data = data if data.__class__ is float else _number(data, "Value")
-        self._grad = None
-        self._number = next_number()
-        self._extra = None
-        self.inputs = ()
-        self.parameters = NO_PARAMETERS
-        self.requires_grad = True
-        self.rule = None
-        self._set_site(2)
+        number = data if data.__class__ is float else _number(data, "Value")
+        self._begin(number, True, None, (), NO_PARAMETERS)
         if name is not None:
             self.name = name
 
