@@ -163,11 +163,12 @@ def fast(rule: type[Rule], order: Callable[[Sequence[str]], Sequence[str]] = lis
     def decorate(plain: F) -> F:
         @functools.wraps(plain)
         def first(*operands: Any) -> Any:
+            face = kinds.float_kind.face
             emitted = functools.wraps(plain)(emit_operator(rule, plain, order))
-            setattr(kinds.float_kind.face, plain.__name__, emitted)
+            for name in [name for name, member in vars(face).items() if member is first]:
+                setattr(face, name, emitted)
             return emitted(*operands)
 
-        first.__fast__ = True  # type: ignore[attr-defined]
         return first  # type: ignore[return-value]
 
     return decorate

@@ -265,7 +265,13 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     """
     if bias is None:
         return rules.matmul(_lifted(x), transpose(weight))
-    return rules.linear(_lifted(x), _lifted(weight), _lifted(bias))
+    weight, bias = _array(weight), _array(bias)
+    if bias.shape != weight.shape[:1]:
+        raise ValueError(
+            f"linear: weight {weight.shape} takes a bias of shape {weight.shape[:1]}, got {bias.shape}, "
+            f"at {sites.here()}"
+        )
+    return rules.linear(_array(x), weight, bias)
 
 
 def dot(xs: Any, ys: Any) -> Any:

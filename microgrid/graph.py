@@ -7,6 +7,7 @@ rule's `wrt_*` says, fitted to the input's shape. Nothing here knows a rule by n
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -469,13 +470,10 @@ def differentiated(
     wanted = None if targets is None else paths_to(order, targets)
     if create_graph:
         gradients = {root: root._wrap(seed) if not isinstance(seed, Node) else seed for root, seed in gradients.items()}
-        with modes.enable_grad():
-            for _ in walk(order, gradients, wanted, True):
-                pass
-    else:
-        with np.errstate(all="ignore"):
-            for _ in walk(order, gradients, wanted, False):
-                pass
+    recording = modes.enable_grad() if create_graph else contextlib.nullcontext()
+    with np.errstate(all="ignore"), recording:
+        for _ in walk(order, gradients, wanted, create_graph):
+            pass
     return gradients
 
 
@@ -488,7 +486,7 @@ def keep(order: Sequence[Node], gradients: dict[Node, Any], inputs: Sequence[Nod
             continue
         adds_up = node.rule is None or inputs is not None
         if adds_up and node._grad is not None:
-            node._grad = node._grad + gradient
+            node._grad = node._fit(node._grad + gradient)
         elif not create_graph:
             node._grad = node._own(gradient, taken)
         elif adds_up:

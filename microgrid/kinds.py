@@ -113,8 +113,15 @@ def ieee(function: Callable[..., Any], numbers: Sequence[Any], parameters: dict[
     (inf, nan)
     """
     with np.errstate(all="ignore"):
-        z = function(*(np.float64(x) if isinstance(x, (float, int)) else x for x in numbers), **parameters)
+        z = function(*(_float64(x) if isinstance(x, (float, int)) else x for x in numbers), **parameters)
     return [float(share) for share in z] if isinstance(z, list) else float(z)
+
+
+def _float64(x: float) -> np.float64:
+    try:
+        return np.float64(x)
+    except OverflowError:  # an int beyond all floats
+        return np.float64(math.inf if x > 0 else -math.inf)
 
 
 class ArrayKind(Kind):
@@ -220,7 +227,7 @@ def _sigmoid(x: float) -> float:
 
 
 def _sign(x: float) -> float:
-    return math.copysign(1.0, x) if x else x
+    return float((x > 0) - (x < 0))  # 0 at nan, as torch's
 
 
 def _maximum(x: float, y: float) -> float:
@@ -252,15 +259,15 @@ float_kind: Kind = FloatKind(
 
 def _array_sigmoid(x: Any) -> Any:
     # 1 / (1 + e^-x) in place: right to one ulp where e^-x is finite, and 0 where it overflows
-    e = np.negative(x)
+    e = np.exp(np.negative(x))
     if e.__class__ is not np.ndarray:
-        return 1 / (1 + np.exp(e))
-    np.exp(e, e)
+        return 1 / (1 + e)
     np.add(e, 1, e)
     return np.divide(1, e, e)
 
 
 def _logsumexp(x: Any, *, axis: Any, keepdims: bool) -> Any:
+    x = x if x.dtype.kind == "f" else x.astype(float)
     top = x.max(axis=axis, keepdims=True, initial=-np.inf)
     shift = np.where(np.isfinite(top), top, 0)  # log(sum(exp([-inf, -inf]))) is -inf, not nan
     z = np.log(np.exp(x - shift).sum(axis=axis, keepdims=True)) + shift
@@ -295,7 +302,7 @@ def _basic(at: Any) -> bool:
 
 def _add_along_axis(x: Any, i: Any, *, axis: int, shape: tuple[int, ...]) -> Any:
     z = np.zeros(shape, x.dtype)
-    places = list(np.ogrid[tuple(slice(n) for n in i.shape)])
+    places = list(np.ogrid[tuple(map(slice, shape))])  # i may broadcast against z along the other axes
     places[axis] = i
     np.add.at(z, tuple(places), x)
     return z
@@ -306,11 +313,11 @@ array_kind: Kind = ArrayKind(
     1,
     {
         "exp": np.exp, "log": np.log, "log1p": np.log1p, "expm1": np.expm1, "sqrt": np.sqrt, "abs": np.abs,
-        "sign": np.sign, "sin": np.sin, "cos": np.cos, "tan": np.tan, "tanh": np.tanh,
+        "sign": lambda x: np.asarray(x > 0, np.result_type(x)) - (x < 0), "sin": np.sin, "cos": np.cos, "tan": np.tan, "tanh": np.tanh,
         "sigmoid": lambda x: quietly(_array_sigmoid, x),
         "maximum": np.maximum, "minimum": np.minimum, "where": np.where,
         "sum": np.add.reduce, "max": np.maximum.reduce, "min": np.minimum.reduce, "prod": np.multiply.reduce,
-        "logsumexp": _logsumexp, "softmax": _softmax, "log_softmax": _log_softmax, "cumsum": np.cumsum, "flip": np.flip,
+        "logsumexp": _logsumexp, "softmax": _softmax, "log_softmax": _log_softmax, "cumsum": lambda x, *, axis: np.cumsum(x, axis).reshape(x.shape), "flip": np.flip,
         "broadcast_to": lambda x, *, shape: np.broadcast_to(x, shape),
         "sum_to": lambda x, *, shape: unbroadcast(x, shape),
         "scatter": _scatter, "take_along_axis": np.take_along_axis, "add_along_axis": _add_along_axis,

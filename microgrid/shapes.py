@@ -26,9 +26,9 @@ def axes_of(ndim: int, axis: Axis) -> tuple[int, ...]:
     >>> axes_of(3, None), axes_of(3, -1), axes_of(3, (2, 0))
     ((0, 1, 2), (2,), (2, 0))
     """
-    if axis is None:
+    if axis is None or not ndim:  # a number without axes may be reduced over axis 0, as in NumPy and torch
         return tuple(range(ndim))
-    return tuple(a % ndim if ndim else a for a in ((axis,) if isinstance(axis, int) else axis))
+    return tuple(a % ndim for a in ((axis,) if isinstance(axis, int) else axis))
 
 
 def count(x: Any, axis: Axis) -> int:

@@ -405,7 +405,7 @@ class Tensor(Node):
         if share.__class__ is not np.ndarray:
             share = np.asarray(share, data.dtype)
         if share.shape != data.shape:
-            share = unbroadcast(share, data.shape)
+            share = np.asarray(unbroadcast(share, data.shape))
         return share if share.dtype == data.dtype else share.astype(data.dtype)
 
     def _fit_node(self, share: Node) -> Node:
@@ -415,8 +415,8 @@ class Tensor(Node):
         return share if share._data.dtype == self.dtype else rules.astype(share, dtype=self.dtype)
 
     def _own(self, gradient: Any, taken: set[int]) -> Any:
-        if gradient.base is not None or id(gradient) in taken:
-            gradient = gradient.copy()
+        if gradient.__class__ is not np.ndarray or gradient.base is not None or id(gradient) in taken:
+            gradient = np.array(gradient)
         taken.add(id(gradient))
         return gradient
 
