@@ -32,6 +32,8 @@ def explained(
         given = f"{x} @ {y}"
         if x and y and x[-1] != y[max(len(y) - 2, 0)]:
             reason = f"inner sizes {x[-1]} and {y[max(len(y) - 2, 0)]} differ"
+        elif not (x and y):
+            reason = "an operand is a single number: multiply by * instead"
     elif rule.__name__ == "linear" and len(shapes) == 3:
         given = f"x {shapes[0]}, weight {shapes[1]}, bias {shapes[2]}"
         if shapes[0] and len(shapes[1]) == 2 and shapes[0][-1] != shapes[1][1]:

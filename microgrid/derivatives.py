@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from microgrid import sites
-from microgrid.graph import Node, check_root, differentiated, topological_order
+from microgrid.graph import Node, check_root, differentiated, listed_nodes, seeded, topological_order
 
 __microgrid_machinery__ = True
 
@@ -53,7 +53,7 @@ def grad(
     (12.0, 12.0)
     """
     roots = (outputs,) if isinstance(outputs, Node) else tuple(outputs)
-    targets = (inputs,) if isinstance(inputs, Node) else tuple(inputs)
+    targets = listed_nodes(inputs, "grad: inputs")
     given = (grad_outputs,) if isinstance(outputs, Node) or grad_outputs is None else tuple(grad_outputs)
     if grad_outputs is None:
         given = (None,) * len(roots)
@@ -62,13 +62,8 @@ def grad(
     seeds: dict[Node, Any] = {}
     for root, gradient in zip(roots, given, strict=True):
         check_root(root, "grad")
-        seed = root._seed(gradient)
+        seed = seeded(root, gradient, create_graph)
         seeds[root] = seeds[root] + seed if root in seeds else seed
-    for x in targets:
-        if not isinstance(x, Node):
-            raise TypeError(f"grad: inputs: expected Values and Tensors, got {type(x).__name__}, at {sites.here()}")
-        if not x.requires_grad:
-            raise ValueError(f"grad: {x._described()} does not require a gradient, at {sites.here()}")
     order = topological_order(*roots)
     gradients = differentiated(order, seeds, targets, create_graph)
     taken = {id(node._data) for node in order}

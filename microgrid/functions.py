@@ -213,7 +213,10 @@ def clip(x: X, min: float | None = None, max: float | None = None) -> X:
     """
     if min is None and max is None:
         raise ValueError(f"clip: at least one of min and max must be given, at {sites.here()}")
-    low, high = -np.inf if min is None else float(min), np.inf if max is None else float(max)
+    try:
+        low, high = -np.inf if min is None else float(min), np.inf if max is None else float(max)
+    except (TypeError, ValueError):
+        raise TypeError(f"clip: expected numbers as bounds, got {min!r} and {max!r}, at {sites.here()}") from None
     return rules.clip(_lifted(x), min=low, max=high)
 
 
@@ -375,7 +378,7 @@ def var(x: Any, axis: Axis = None, correction: float = 1, keepdims: bool = False
     """sum (x - mean)^2 / (n - correction) over axis, with Bessel's correction 1 by default, as in torch."""
     x, axis = _array(x), _axis(axis, "var")
     squares = square(x - mean(x, axis, keepdims=True))
-    return sum(squares, axis, keepdims) / _freedom(x, axis, correction)
+    return rules.divide(sum(squares, axis, keepdims), float(count(x, axis) - correction))
 
 
 def std(x: Any, axis: Axis = None, correction: float = 1, keepdims: bool = False) -> Any:
@@ -440,7 +443,11 @@ def swapaxes(x: Any, axis1: int, axis2: int) -> Any:
 def expand_dims(x: Any, axis: int | tuple[int, ...]) -> Any:
     """New axes of length 1, at these places of the result."""
     x = _array(x)
-    return rules.reshape(x, shape=np.expand_dims(np.broadcast_to(0, x.shape), axis).shape)
+    try:
+        shape = np.expand_dims(np.broadcast_to(0, x.shape), axis).shape
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"expand_dims: {x.shape}, axis={axis}: {error}, at {sites.here()}") from None
+    return rules.reshape(x, shape=shape)
 
 
 def squeeze(x: Any, axis: Axis = None) -> Any:
@@ -545,12 +552,24 @@ def binary_cross_entropy_with_logits(input: Any, target: Any) -> Any:
         Logits x: natural log-odds.
     target : array of the same shape, in [0, 1]
 
+    Raises
+    ------
+    ValueError
+        Where the shapes differ.
+
     Notes
     -----
     max(x, 0) - y x + ln(1 + e^-|x|), right to a few ulp for |x| <= 708; the gradient is (1 - y) s(x) - y s(-x),
     which is s(x) - y without the cancellation at y = 1.
     """
-    return rules.binary_cross_entropy_with_logits(_lifted(input), _lifted(target))
+    x, y = _lifted(input), _lifted(target)
+    given, expected = np.shape(getattr(y, "_data", y)), np.shape(getattr(x, "_data", x))
+    if given != expected:
+        raise ValueError(
+            f"binary_cross_entropy_with_logits: target {given} must have the shape of the input, {expected}, "
+            f"at {sites.here()}"
+        )
+    return rules.binary_cross_entropy_with_logits(x, y)
 
 
 # ---------------------------------------------------------------------------------------- arguments
@@ -628,7 +647,3 @@ def _integers(indices: Any) -> Any:
     if array.dtype.kind not in "iu":
         raise TypeError(f"take_along_axis: indices: expected integers, got {array.dtype}, at {sites.here()}")
     return array
-
-
-def _freedom(x: Any, axis: Axis, correction: float) -> Any:
-    return np.asarray(float(count(x, axis) - correction))

@@ -3,6 +3,9 @@
 A node is a number with its history: the rule that made it and the inputs that it was made from. A backward pass
 visits the nodes reached from a root, each after all that consume it, and hands every input its share: what the
 rule's `wrt_*` says, fitted to the input's shape. Nothing here knows a rule by name.
+
+The array that a node holds is never written to, unless it was handed out to the user (see `stale`): other nodes may
+hold views of it. Whoever updates a parameter gives it a new array.
 """
 
 from __future__ import annotations
@@ -204,10 +207,11 @@ class Node:
         """
         if not self.requires_grad:
             raise ValueError(f"register_hook: {self._described()} requires no gradient, at {sites.here()}")
-        handle = Hook(self, hook)
-        hooks = (self._extra or {}).get("hooks", ())
-        self._note("hooks", (*hooks, handle))
-        return handle
+        if not callable(hook):
+            raise TypeError(f"register_hook: expected a function, got {type(hook).__name__}, at {sites.here()}")
+        hooks = (self._extra or {}).get("hooks", {})
+        self._note("hooks", hooks)
+        return Hook(hooks, hook)
 
     def backward(
         self,
@@ -240,7 +244,7 @@ class Node:
         StaleError
             Where data was written to after it was used.
         """
-        backward(self, gradient, create_graph, _nodes(inputs, "inputs") if inputs is not None else None)
+        backward(self, gradient, create_graph, listed_nodes(inputs, "inputs") if inputs is not None else None)
 
     # ------------------------------------------------------------------ copies
 
@@ -283,21 +287,17 @@ def _plain(gradient: Any) -> Any:
 
 
 class Hook:
-    """A function that is called with a node's gradient; `remove()` takes it off the node."""
+    """A place among the hooks of a node, which are called with its gradient; `remove()` gives it up."""
 
-    __slots__ = ("_node", "function")
+    __slots__ = ("_hooks", "_key")
 
-    def __init__(self, node: Node, function: Callable[[Any], Any]) -> None:
-        if not callable(function):
-            raise TypeError(f"register_hook: expected a function, got {type(function).__name__}, at {sites.here()}")
-        self.function = function
-        self._node: Node | None = node
+    def __init__(self, hooks: dict[int, Callable[[Any], Any]], function: Callable[[Any], Any]) -> None:
+        self._hooks, self._key = hooks, next_number()
+        hooks[self._key] = function
 
     def remove(self) -> None:
         """Take the hook off; a second time does nothing."""
-        node, self._node = self._node, None
-        if node is not None and node._extra:
-            node._extra["hooks"] = tuple(h for h in node._extra["hooks"] if h is not self)
+        self._hooks.pop(self._key, None)
 
 
 # --------------------------------------------------------------------------------------------- applying rules
@@ -314,6 +314,8 @@ class _NodeKind(kinds.Kind):
                 recorded = recorded or x.requires_grad
                 watched = watched or x._extra is not None
                 x = x._data
+            elif isinstance(x, np.generic):
+                x = x.item()  # NumPy's scalars count as Python's: they change neither face nor precision
             numbers.append(x)
         kind = kinds.highest(numbers)
         try:
@@ -392,8 +394,8 @@ def walk(
         if g is None:
             continue
         if node._extra is not None:
-            for hook in node._extra.get("hooks", ()):
-                replaced = hook.function(g)
+            for hook in list(node._extra.get("hooks", {}).values()):
+                replaced = hook(g)
                 if replaced is not None:
                     g = gradients[node] = node._fit(replaced)
         shares: list[tuple[int, Any]] = []
@@ -454,7 +456,7 @@ _passes = threading.RLock()  # one pass at a time stores gradients: leaves may b
 def backward(root: Node, gradient: Any, create_graph: bool, inputs: Sequence[Node] | None) -> None:
     """See `Node.backward`."""
     check_root(root, "backward")
-    seed = root._seed(gradient)
+    seed = seeded(root, gradient, create_graph)
     with _passes:
         if gradient is None and not create_graph and inputs is None and root._fast_backward():
             return
@@ -463,13 +465,19 @@ def backward(root: Node, gradient: Any, create_graph: bool, inputs: Sequence[Nod
         keep(order, gradients, inputs, create_graph)
 
 
+def seeded(root: Node, gradient: Any, create_graph: bool) -> Any:
+    """What a pass from this root starts with: a number of its kind and shape; a node of one, to be differentiated."""
+    seed = root._seed(gradient._data if isinstance(gradient, Node) else gradient)
+    if not create_graph:
+        return seed
+    return gradient if isinstance(gradient, Node) else root._wrap(seed)
+
+
 def differentiated(
     order: Sequence[Node], gradients: dict[Node, Any], targets: Sequence[Node] | None, create_graph: bool
 ) -> dict[Node, Any]:
     """The gradients of all nodes in the order (or on the way to the targets), given those of the roots."""
     wanted = None if targets is None else paths_to(order, targets)
-    if create_graph:
-        gradients = {root: root._wrap(seed) if not isinstance(seed, Node) else seed for root, seed in gradients.items()}
     recording = modes.enable_grad() if create_graph else contextlib.nullcontext()
     with np.errstate(all="ignore"), recording:
         for _ in walk(order, gradients, wanted, create_graph):
@@ -486,7 +494,8 @@ def keep(order: Sequence[Node], gradients: dict[Node, Any], inputs: Sequence[Nod
             continue
         adds_up = node.rule is None or inputs is not None
         if adds_up and node._grad is not None:
-            node._grad = node._fit(node._grad + gradient)
+            with np.errstate(all="ignore"):
+                node._grad = node._fit(node._grad + gradient)
         elif not create_graph:
             node._grad = node._own(gradient, taken)
         elif adds_up:
@@ -504,8 +513,17 @@ def check_root(root: Any, operation: str) -> None:
         )
 
 
-def _nodes(nodes: Any, argument: str) -> tuple[Node, ...]:
-    listed = (nodes,) if isinstance(nodes, Node) else tuple(nodes)
+def listed_nodes(nodes: Any, argument: str) -> tuple[Node, ...]:
+    """One node or several, each of which can have a gradient.
+
+    Raises
+    ------
+    TypeError, ValueError
+    """
+    try:
+        listed = (nodes,) if isinstance(nodes, Node) else tuple(nodes)
+    except TypeError:
+        listed = (nodes,)
     if not listed:
         raise ValueError(f"{argument}: expected at least one node, got none, at {sites.here()}")
     for node in listed:

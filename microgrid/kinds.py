@@ -113,15 +113,16 @@ def ieee(function: Callable[..., Any], numbers: Sequence[Any], parameters: dict[
     (inf, nan)
     """
     with np.errstate(all="ignore"):
-        z = function(*(_float64(x) if isinstance(x, (float, int)) else x for x in numbers), **parameters)
+        z = function(*(np.float64(as_float(x)) if isinstance(x, (float, int)) else x for x in numbers), **parameters)
     return [float(share) for share in z] if isinstance(z, list) else float(z)
 
 
-def _float64(x: float) -> np.float64:
+def as_float(x: Any) -> float:
+    """A number as a float; an int beyond all floats is inf, as IEEE 754 rounds it."""
     try:
-        return np.float64(x)
-    except OverflowError:  # an int beyond all floats
-        return np.float64(math.inf if x > 0 else -math.inf)
+        return float(x)
+    except OverflowError:
+        return math.inf if x > 0 else -math.inf
 
 
 class ArrayKind(Kind):
@@ -313,11 +314,13 @@ array_kind: Kind = ArrayKind(
     1,
     {
         "exp": np.exp, "log": np.log, "log1p": np.log1p, "expm1": np.expm1, "sqrt": np.sqrt, "abs": np.abs,
-        "sign": lambda x: np.asarray(x > 0, np.result_type(x)) - (x < 0), "sin": np.sin, "cos": np.cos, "tan": np.tan, "tanh": np.tanh,
+        "sin": np.sin, "cos": np.cos, "tan": np.tan, "tanh": np.tanh,
+        "sign": lambda x: np.asarray(x > 0, x.dtype) - (x < 0),  # 0 at nan, as torch's
         "sigmoid": lambda x: quietly(_array_sigmoid, x),
         "maximum": np.maximum, "minimum": np.minimum, "where": np.where,
         "sum": np.add.reduce, "max": np.maximum.reduce, "min": np.minimum.reduce, "prod": np.multiply.reduce,
-        "logsumexp": _logsumexp, "softmax": _softmax, "log_softmax": _log_softmax, "cumsum": lambda x, *, axis: np.cumsum(x, axis).reshape(x.shape), "flip": np.flip,
+        "logsumexp": _logsumexp, "softmax": _softmax, "log_softmax": _log_softmax, "flip": np.flip,
+        "cumsum": lambda x, *, axis: np.cumsum(x, axis).reshape(x.shape),
         "broadcast_to": lambda x, *, shape: np.broadcast_to(x, shape),
         "sum_to": lambda x, *, shape: unbroadcast(x, shape),
         "scatter": _scatter, "take_along_axis": np.take_along_axis, "add_along_axis": _add_along_axis,

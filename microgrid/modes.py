@@ -42,7 +42,9 @@ class Mode:
             special.count += 1
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._stack.set(self._stack.get()[1])
+        outer = self._stack.get()[1]
+        if outer is not None:  # else it was entered in another context, as by a generator that another thread closes
+            self._stack.set(outer)
         with _counting:
             special.count -= 1
 

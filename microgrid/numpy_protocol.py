@@ -10,6 +10,7 @@ import numpy as np
 
 from microgrid import functions, sites
 from microgrid.graph import Node
+from microgrid.shapes import axes_of
 
 __microgrid_machinery__ = True
 
@@ -38,17 +39,18 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.transpose: lambda x, axes=None: functions.transpose(x, axes), np.swapaxes: functions.swapaxes,
     np.expand_dims: functions.expand_dims, np.squeeze: functions.squeeze, np.broadcast_to: functions.broadcast_to,
     np.ravel: lambda x: functions.reshape(x, -1), np.concatenate: functions.concatenate, np.stack: functions.stack,
-    np.flip: lambda x, axis: functions.flip(x, axis), np.einsum: functions.einsum,
-    np.cumsum: lambda x, axis: functions.cumsum(x, axis), np.take_along_axis: functions.take_along_axis,
+    np.flip: lambda m, axis=None: _flipped(m, axis), np.einsum: functions.einsum,
+    np.cumsum: lambda a, axis=None: functions.cumsum(functions.reshape(a, -1) if axis is None else a, axis or 0),
+    np.take_along_axis: functions.take_along_axis,
     np.dot: lambda x, y: functions.matmul(x, y) if np.ndim(y) <= 2 else _refuse("dot of more than two axes"),
-    np.shape: lambda x: x.shape, np.ndim: lambda x: x.ndim, np.size: lambda x: x.size,
+    np.shape: lambda x: np.shape(x._data), np.ndim: lambda x: np.ndim(x._data), np.size: lambda x: np.size(x._data),
 }  # fmt: skip
 
 REDUCTIONS = {np.add: functions.sum, np.multiply: functions.prod, np.maximum: functions.max, np.minimum: functions.min}
 
 
-def ufunc_on_nodes(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
-    """What `np.exp(t)` and `array * t` come to.
+def on_ufunc(self: Any, ufunc: np.ufunc, method: str, *inputs: Any, **keywords: Any) -> Any:
+    """What `np.exp(t)` and `array * t` come to: `__array_ufunc__` of Value and Tensor.
 
     Raises
     ------
@@ -71,8 +73,8 @@ def ufunc_on_nodes(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], keywor
     return _refuse(name + (f" with {', '.join(keywords)}" if keywords else ""))
 
 
-def function_on_nodes(function: Any, args: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
-    """What `np.sum(t)` and `np.concatenate([t, u])` come to.
+def on_function(self: Any, function: Any, types: Any, args: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+    """What `np.sum(t)` and `np.concatenate([t, u])` come to: `__array_function__` of Value and Tensor.
 
     Raises
     ------
@@ -88,6 +90,12 @@ def function_on_nodes(function: Any, args: tuple[Any, ...], keywords: dict[str, 
         if "argument" in str(error):
             raise TypeError(f"np.{function.__name__} on a Tensor: {error}, at {sites.here()}") from None
         raise
+
+
+def _flipped(x: Any, axis: int | tuple[int, ...] | None) -> Any:
+    for a in axes_of(x.ndim, axis):
+        x = functions.flip(x, a)
+    return x
 
 
 def _refuse(name: str) -> NoReturn:

@@ -46,7 +46,11 @@ class Rule:
     value: Callable[..., Any] | None = None
 
     def __new__(cls, *inputs: Any, **parameters: Any) -> Any:
-        return kinds.highest(inputs).apply(cls, inputs, parameters)
+        try:
+            kind = kinds.highest(inputs)
+        except TypeError as error:
+            raise TypeError(f"{cls.__name__}: {error}") from None
+        return kind.apply(cls, inputs, parameters)
 
     def __init_subclass__(cls) -> None:
         functions = {name: member for name, member in vars(cls).items() if isinstance(member, FunctionType)}

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from microgrid import sites
-from microgrid.graph import Node, check_root, keep, topological_order, walk
+from microgrid.graph import Node, check_root, keep, seeded, topological_order, walk
 from microgrid.rule import Rule
 
 __microgrid_machinery__ = True
@@ -91,7 +91,7 @@ def steps(root: Node, gradient: Any = None) -> Iterator[Step]:
     """
     check_root(root, "steps")
     order = topological_order(root)
-    gradients: dict[Node, Any] = {root: root._seed(gradient)}
+    gradients: dict[Node, Any] = {root: seeded(root, gradient, create_graph=False)}
     return _steps(order, gradients)
 
 

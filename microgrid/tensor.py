@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from microgrid import functions, kinds, modes, rules, sites, stale
+from microgrid import functions, kinds, modes, numpy_protocol, rules, sites, stale
 from microgrid.graph import NO_PARAMETERS, Node, node_kind
 from microgrid.shapes import Shape, unbroadcast
 
@@ -252,7 +252,10 @@ class Tensor(Node):
                 f"{operator}: a leaf that requires grad is being used in an in-place operation: "
                 f"put it under `with mg.no_grad():`, at {sites.here()}"
             )
-        ufunc(self._data, other._data if isinstance(other, Node) else other, out=self._data, casting="same_kind")
+        # a new array in place of the old one, which views and older graphs may hold
+        new = kinds.quietly(ufunc, self._data, _data(other))
+        self._data = self._fitted(new, operator)
+        stale.taken_back(self)
         self._renew()
         return self
 
@@ -347,15 +350,8 @@ class Tensor(Node):
             )
         return np.array(self._data, dtype)
 
-    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **keywords: Any) -> Any:
-        from microgrid.numpy_protocol import ufunc_on_nodes
-
-        return ufunc_on_nodes(ufunc, method, inputs, keywords)
-
-    def __array_function__(self, function: Any, types: Any, args: Any, keywords: Any) -> Any:
-        from microgrid.numpy_protocol import function_on_nodes
-
-        return function_on_nodes(function, args, keywords)
+    __array_ufunc__ = numpy_protocol.on_ufunc
+    __array_function__ = numpy_protocol.on_function
 
     # ------------------------------------------------------------------ what the graph asks
 
@@ -375,21 +371,14 @@ class Tensor(Node):
         return Tensor._new(number, False)
 
     def _seed(self, gradient: Any) -> Any:
-        if gradient is None:
-            if self._data.size != 1:
-                raise ValueError(
-                    f"grad can be implicitly created only for scalar outputs: this one has shape {self.shape}; "
-                    f"give backward() a gradient of that shape, or take .sum() first, at {sites.here()}"
-                )
-            return np.ones_like(self._data)
-        if isinstance(gradient, Node):
-            shape = np.shape(gradient._data)
-            if shape != self.shape:
-                raise ValueError(
-                    f"backward: expected a gradient of shape {self.shape}, got {shape}, at {sites.here()}"
-                )
-            return gradient
-        return self._fitted(gradient, "backward: gradient")
+        if gradient is not None:
+            return self._fitted(gradient, "backward: gradient")
+        if self._data.size != 1:
+            raise ValueError(
+                f"grad can be implicitly created only for scalar outputs: this one has shape {self.shape}; "
+                f"give backward() a gradient of that shape, or take .sum() first, at {sites.here()}"
+            )
+        return np.ones_like(self._data)
 
     def _fitted(self, given: Any, what: str) -> Any:
         """A copy of an array that must have this node's shape."""
@@ -437,7 +426,7 @@ def _array(data: Any, dtype: Any, what: str) -> Any:
             f"or .detach() them, at {sites.here()}"
         )
     try:
-        array = np.array(data, dtype=dtype)
+        array = kinds.quietly(np.array, data, dtype=dtype)
     except (TypeError, ValueError) as error:
         raise type(error)(f"{what}: expected an array of numbers: {error}, at {sites.here()}") from None
     if array.dtype.kind not in "fiub":

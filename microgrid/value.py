@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from microgrid import functions, kinds, rules, sites
+from microgrid import functions, kinds, numpy_protocol, rules, sites
 from microgrid.emitter import fast, fast_backward, reflected
 from microgrid.graph import NO_PARAMETERS, Node, node_kind
 
@@ -192,10 +192,8 @@ class Value(Node):
             )
         return np.asarray(self._data, dtype)
 
-    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **keywords: Any) -> Any:
-        from microgrid.numpy_protocol import ufunc_on_nodes
-
-        return ufunc_on_nodes(ufunc, method, inputs, keywords)
+    __array_ufunc__ = numpy_protocol.on_ufunc
+    __array_function__ = numpy_protocol.on_function
 
     # ------------------------------------------------------------------ what the graph asks
 
@@ -205,7 +203,7 @@ class Value(Node):
     def _seed(self, gradient: Any) -> Any:
         if gradient is None:
             return kinds.kind_of(self._data).one(self._data)
-        return gradient if isinstance(gradient, Node) else _number(gradient, "backward: gradient")
+        return _number(gradient, "backward: gradient")
 
     def _fit(self, share: Any) -> Any:
         if isinstance(share, Node):
@@ -263,10 +261,8 @@ def _number(data: Any, what: str) -> Any:
     if isinstance(data, (np.ndarray, np.generic)):
         data = data.item()
     try:
-        if kinds.kind_of(data).rank > 1:
-            return data
-        return float(data)
-    except (TypeError, OverflowError) as error:
+        return data if kinds.kind_of(data).rank > 1 else kinds.as_float(data)
+    except TypeError as error:
         given = f"{type(data).__name__}: {data!r:.60}"
         raise TypeError(f"{what}: expected a number, got {given}, at {sites.here()}") from error
 
@@ -283,6 +279,8 @@ def _known(other: Any) -> bool:
 
 
 def _data(other: Any) -> Any:
+    if isinstance(other, np.generic):
+        return other.item()  # so that comparing gives Python's bool
     return other._data if isinstance(other, Node) else other
 
 
