@@ -52,7 +52,9 @@ def grad(
     >>> first.data, second
     (12.0, 12.0)
     """
-    roots = (outputs,) if isinstance(outputs, Node) else tuple(outputs)
+    roots = tuple(outputs) if isinstance(outputs, (list, tuple)) else (outputs,)
+    if not roots:
+        raise ValueError(f"grad: outputs: expected at least one node, got none, at {sites.here()}")
     targets = listed_nodes(inputs, "grad: inputs")
     given = (grad_outputs,) if isinstance(outputs, Node) or grad_outputs is None else tuple(grad_outputs)
     if grad_outputs is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import builtins
-import string
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
@@ -12,7 +11,7 @@ import numpy as np
 from microgrid import kinds, rules, sites
 from microgrid.graph import Node
 from microgrid.rule import Rule
-from microgrid.shapes import Axis, Shape, count
+from microgrid.shapes import Axis, Shape
 
 if TYPE_CHECKING:
     from microgrid.tensor import Tensor
@@ -22,6 +21,8 @@ __microgrid_machinery__ = True
 
 Number: TypeAlias = "Value | Tensor | float | np.ndarray[Any, Any]"
 X = TypeVar("X")
+
+LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"  # the indices of einsum
 
 
 def apply(rule: type[Rule], *inputs: Any, **parameters: Any) -> Any:
@@ -182,12 +183,12 @@ def softmax(x: X, axis: int = -1) -> X:
     >>> softmax(np.array([1000.0, 1000.0])).tolist()
     [0.5, 0.5]
     """
-    return rules.softmax(_array(x), axis=_integer_axis(axis, "softmax"))
+    return rules.softmax(_array(x, "softmax"), axis=_integer_axis(axis, "softmax"))
 
 
 def log_softmax(x: X, axis: int = -1) -> X:
     """x - ln sum e^x along axis, shifted by the largest x; finite where softmax rounds to 0."""
-    return rules.log_softmax(_array(x), axis=_integer_axis(axis, "log_softmax"))
+    return rules.log_softmax(_array(x, "log_softmax"), axis=_integer_axis(axis, "log_softmax"))
 
 
 # ---------------------------------------------------------------------------------------- choices
@@ -268,13 +269,13 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     """
     if bias is None:
         return rules.matmul(_lifted(x), transpose(weight))
-    weight, bias = _array(weight), _array(bias)
+    weight, bias = _array(weight, "linear"), _array(bias, "linear")
     if bias.shape != weight.shape[:1]:
         raise ValueError(
             f"linear: weight {weight.shape} takes a bias of shape {weight.shape[:1]}, got {bias.shape}, "
             f"at {sites.here()}"
         )
-    return rules.linear(_array(x), weight, bias)
+    return rules.linear(_array(x, "linear"), weight, bias)
 
 
 def dot(xs: Any, ys: Any) -> Any:
@@ -315,7 +316,7 @@ def _explicit(subscripts: str, xs: Sequence[Any]) -> str:
         raise ValueError(
             f"einsum: {subscripts!r} names {len(operands)} operands, got {len(xs)}, at {sites.here()}"
         )
-    free = [letter for letter in string.ascii_letters if letter not in subscripts]
+    free = [letter for letter in LETTERS if letter not in subscripts]
     widest = ""
     for i, (term, x) in enumerate(zip(operands, xs, strict=True)):
         letters = term.replace("...", "")
@@ -351,54 +352,52 @@ def sum(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """
     if isinstance(x, (list, tuple)) and x and axis is None and not keepdims and _holds_values(x):
         return rules.total(*x)
-    return rules.sum(_array(x), axis=_axis(axis, "sum"), keepdims=bool(keepdims))
+    return rules.sum(_array(x, "sum"), axis=_axis(axis, "sum"), keepdims=bool(keepdims))
 
 
 def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """The mean of x over axis; nan of nothing."""
-    return rules.mean(_array(x), axis=_axis(axis, "mean"), keepdims=bool(keepdims))
+    return rules.mean(_array(x, "mean"), axis=_axis(axis, "mean"), keepdims=bool(keepdims))
 
 
 def max(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """The largest of x over axis; ties share the gradient equally."""
-    return rules.max(_array(x), axis=_axis(axis, "max"), keepdims=bool(keepdims))
+    return rules.max(_array(x, "max"), axis=_axis(axis, "max"), keepdims=bool(keepdims))
 
 
 def min(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """The smallest of x over axis; ties share the gradient equally."""
-    return rules.min(_array(x), axis=_axis(axis, "min"), keepdims=bool(keepdims))
+    return rules.min(_array(x, "min"), axis=_axis(axis, "min"), keepdims=bool(keepdims))
 
 
 def prod(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """The product of x over axis; gradients are products of the others, exact at zeros."""
-    return rules.prod(_array(x), axis=_axis(axis, "prod"), keepdims=bool(keepdims))
+    return rules.prod(_array(x, "prod"), axis=_axis(axis, "prod"), keepdims=bool(keepdims))
 
 
 def var(x: Any, axis: Axis = None, correction: float = 1, keepdims: bool = False) -> Any:
     """sum (x - mean)^2 / (n - correction) over axis, with Bessel's correction 1 by default, as in torch."""
-    x, axis = _array(x), _axis(axis, "var")
-    squares = square(x - mean(x, axis, keepdims=True))
-    return rules.divide(sum(squares, axis, keepdims), float(count(x, axis) - correction))
+    return rules.var(_array(x, "var"), axis=_axis(axis, "var"), correction=correction, keepdims=bool(keepdims))
 
 
 def std(x: Any, axis: Axis = None, correction: float = 1, keepdims: bool = False) -> Any:
     """The square root of the variance; gradient 0 where all are equal, as in torch."""
-    return rules.std(_array(x), axis=_axis(axis, "std"), correction=correction, keepdims=bool(keepdims))
+    return rules.std(_array(x, "std"), axis=_axis(axis, "std"), correction=correction, keepdims=bool(keepdims))
 
 
 def norm(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """The Euclidean norm, (sum x^2)^(1/2), over axis; gradient 0 at 0."""
-    return rules.norm(_array(x), axis=_axis(axis, "norm"), keepdims=bool(keepdims))
+    return rules.norm(_array(x, "norm"), axis=_axis(axis, "norm"), keepdims=bool(keepdims))
 
 
 def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """ln sum e^x over axis, shifted by the largest x so that nothing overflows."""
-    return rules.logsumexp(_array(x), axis=_axis(axis, "logsumexp"), keepdims=bool(keepdims))
+    return rules.logsumexp(_array(x, "logsumexp"), axis=_axis(axis, "logsumexp"), keepdims=bool(keepdims))
 
 
 def cumsum(x: Any, axis: int = 0) -> Any:
     """Running sums along axis."""
-    return rules.cumsum(_array(x), axis=_integer_axis(axis, "cumsum"))
+    return rules.cumsum(_array(x, "cumsum"), axis=_integer_axis(axis, "cumsum"))
 
 
 # ---------------------------------------------------------------------------------------- shapes
@@ -406,12 +405,12 @@ def cumsum(x: Any, axis: int = 0) -> Any:
 
 def reshape(x: Any, *shape: Any) -> Any:
     """The same numbers in another shape; one length may be -1."""
-    return rules.reshape(_array(x), shape=_shape(shape))
+    return rules.reshape(_array(x, "reshape"), shape=_shape(shape, "reshape"))
 
 
 def transpose(x: Any, *axes: Any) -> Any:
     """Two axes swapped, `transpose(x, 0, 1)`, as in torch; all reversed where none is named; a tuple permutes."""
-    x = _array(x)
+    x = _array(x, "transpose")
     if len(axes) == 2:
         return swapaxes(x, *axes)
     order = axes[0] if axes and axes[0] is not None else range(x.ndim)[::-1]
@@ -420,8 +419,8 @@ def transpose(x: Any, *axes: Any) -> Any:
 
 def permute(x: Any, *axes: Any) -> Any:
     """The axes in another order, each named once."""
-    x = _array(x)
-    order = _shape(axes)
+    x = _array(x, "permute")
+    order = _shape(axes, "permute")
     if sorted(a % x.ndim if x.ndim else a for a in order) != list(range(x.ndim)):
         raise ValueError(f"permute: expected each of {x.ndim} axes once, got {order}, at {sites.here()}")
     return rules.transpose(x, axes=tuple(a % x.ndim for a in order))
@@ -429,7 +428,7 @@ def permute(x: Any, *axes: Any) -> Any:
 
 def swapaxes(x: Any, axis1: int, axis2: int) -> Any:
     """Two axes swapped."""
-    x = _array(x)
+    x = _array(x, "swapaxes")
     order = list(range(x.ndim))
     try:
         order[axis1], order[axis2] = order[axis2], order[axis1]
@@ -442,7 +441,7 @@ def swapaxes(x: Any, axis1: int, axis2: int) -> Any:
 
 def expand_dims(x: Any, axis: int | tuple[int, ...]) -> Any:
     """New axes of length 1, at these places of the result."""
-    x = _array(x)
+    x = _array(x, "expand_dims")
     try:
         shape = np.expand_dims(np.broadcast_to(0, x.shape), axis).shape
     except (TypeError, ValueError) as error:
@@ -458,7 +457,7 @@ def squeeze(x: Any, axis: Axis = None) -> Any:
     ValueError
         Where a named axis is longer.
     """
-    x = _array(x)
+    x = _array(x, "squeeze")
     try:
         shape = np.squeeze(np.broadcast_to(0, x.shape), axis).shape
     except ValueError as error:
@@ -468,23 +467,23 @@ def squeeze(x: Any, axis: Axis = None) -> Any:
 
 def broadcast_to(x: Any, shape: Shape) -> Any:
     """x repeated to a shape, by NumPy's broadcasting."""
-    return rules.broadcast_to(_array(x), shape=_shape((shape,)))
+    return rules.broadcast_to(_array(x, "broadcast_to"), shape=_shape((shape,), "broadcast_to"))
 
 
 def flip(x: Any, axis: int = 0) -> Any:
     """x backwards along axis."""
-    return rules.flip(_array(x), axis=_integer_axis(axis, "flip"))
+    return rules.flip(_array(x, "flip"), axis=_integer_axis(axis, "flip"))
 
 
 def astype(x: Any, dtype: Any) -> Any:
     """x in another precision; the gradient comes back in x's own."""
-    return rules.astype(_array(x), dtype=np.dtype(dtype))
+    return rules.astype(_array(x, "astype"), dtype=np.dtype(dtype))
 
 
 def index(x: Any, at: Any) -> Any:
     """x[at]: integers, slices, None, `...`, lists, arrays of integers or of booleans; gradients of repeats add up."""
     places = tuple(map(_place, at)) if isinstance(at, tuple) else _place(at)
-    return rules.index(_array(x), at=places)
+    return rules.index(_array(x, "index"), at=places)
 
 
 def _place(at: Any) -> Any:
@@ -505,7 +504,8 @@ def take_along_axis(x: Any, indices: Any, axis: int) -> Any:
     indices : array of int, of as many axes as x
     axis : int
     """
-    return rules.take_along_axis(_array(x), _integers(indices), axis=_integer_axis(axis, "take_along_axis"))
+    axis = _integer_axis(axis, "take_along_axis")
+    return rules.take_along_axis(_array(x, "take_along_axis"), _integers(indices), axis=axis)
 
 
 def concatenate(xs: Sequence[Any], axis: int = 0) -> Any:
@@ -522,7 +522,7 @@ def stack(xs: Sequence[Any], axis: int = 0) -> Any:
 
 def split(x: Any, split_size_or_sections: int | Sequence[int], axis: int = 0) -> tuple[Any, ...]:
     """Consecutive pieces of x along axis, as torch's: of one size (the last may be smaller), or of these sizes."""
-    x = _array(x)
+    x = _array(x, "split")
     n = x.shape[axis]
     if isinstance(split_size_or_sections, int):
         if split_size_or_sections < 1:
@@ -578,6 +578,8 @@ def binary_cross_entropy_with_logits(input: Any, target: Any) -> Any:
 def _lifted(x: Any) -> Any:
     """x, or the array that a list stands for."""
     if not isinstance(x, (list, tuple)):
+        if x.__class__ is np.ndarray and x.dtype.kind == "O":
+            raise TypeError(f"expected an array of numbers, got one of objects, at {sites.here()}")
         return x
     if _holds_values(x):
         return stack([_lifted(row) for row in x])
@@ -585,16 +587,21 @@ def _lifted(x: Any) -> Any:
     return array if array.dtype.kind in "fb" else array.astype(float) if array.dtype.kind in "iu" else x
 
 
-def _array(x: Any) -> Any:
+def _array(x: Any, what: str) -> Any:
     """x with a shape: a plain number becomes an array."""
+    if isinstance(x, Node) and isinstance(x._data, np.ndarray):
+        return x
     x = _lifted(x)
     if isinstance(x, (float, int)) and not isinstance(x, np.generic):
         return np.asarray(float(x))
-    if isinstance(x, Node) and not isinstance(x._data, np.ndarray):
+    if isinstance(x, Node):
         return rules.broadcast_to(x, shape=())  # a Value as a Tensor of no axes
     if isinstance(x, np.generic):
         return np.asarray(x)
-    kinds.kind_of(x)  # refuses what is no number
+    try:
+        kinds.kind_of(x)
+    except TypeError as error:
+        raise TypeError(f"{what}: {error}") from None
     return x
 
 
@@ -633,13 +640,13 @@ def _integer(x: Any) -> int:
     return int(x)
 
 
-def _shape(given: tuple[Any, ...]) -> Shape:
+def _shape(given: tuple[Any, ...], what: str) -> Shape:
     """(2, 3) from `2, 3` and from `(2, 3)`."""
     listed = given[0] if len(given) == 1 and not isinstance(given[0], (int, np.integer)) else given
     try:
         return tuple(map(_integer, listed))
     except TypeError:
-        raise TypeError(f"expected integers, got {given!r}, at {sites.here()}") from None
+        raise TypeError(f"{what}: expected integers, got {given!r}, at {sites.here()}") from None
 
 
 def _integers(indices: Any) -> Any:

@@ -101,14 +101,9 @@ class Node:
     # ------------------------------------------------------------------ what each face answers
 
     @staticmethod
-    def _held(number: Any) -> Any:
-        """What a rule gave, as this face holds it."""
-        return number
-
-    @staticmethod
-    def _differentiable(number: Any) -> bool:
-        """Whether such a number can have a gradient."""
-        return True
+    def _held(number: Any) -> tuple[Any, bool]:
+        """What a rule gave, as this face holds it, and whether that can have a gradient."""
+        return number, True
 
     def _wrap(self, number: Any) -> Any:
         """A constant node of this face that holds a number."""
@@ -320,24 +315,31 @@ class _NodeKind(kinds.Kind):
         kind = kinds.highest(numbers)
         try:
             z = kind.apply(rule, numbers, parameters)
+            face = kinds.kind_of(z).face
+            z, differentiable = face._held(z)
+        except OverflowError:  # an int beyond all floats
+            return self.apply(rule, [kinds.as_float(x) if isinstance(x, int) else x for x in inputs], parameters)
         except (TypeError, ValueError, IndexError) as error:
             raise anomaly.explained(error, rule, numbers, parameters) from None
         if modes.special.count:
             recorded = recorded and modes.is_grad_enabled()
             if (watch := modes.anomalies()) is not None:
                 anomaly.check_value(rule, numbers, z, watch)
-        face = kinds.kind_of(z).face
-        z = face._held(z)
         node: Node = object.__new__(face)
-        if recorded and face._differentiable(z):
-            # an array of the user's, who could write to it before the backward pass, is copied
-            kept = tuple([x.copy() if x.__class__ is np.ndarray else x for x in inputs])
-            node._begin(z, True, rule, kept, parameters)
+        if recorded and differentiable:
+            node._begin(z, True, rule, tuple([_constant(x) for x in inputs]), parameters)
         else:
             node._begin(z, False, None, (), NO_PARAMETERS)
         if watched:
             stale.used(node, inputs)
         return node
+
+
+def _constant(x: Any) -> Any:
+    """An input as a node keeps it: an array of the user's, who could write to it later, is copied."""
+    if isinstance(x, Node):
+        return x
+    return x.copy() if x.__class__ is np.ndarray else x.item() if isinstance(x, np.generic) else x
 
 
 node_kind = _NodeKind("a graph node", 100, {}, one=lambda x: x._wrap(kinds.kind_of(x._data).one(x._data)))
@@ -430,12 +432,12 @@ def differentiate(node: Node, g: Any, wanted: set[Node] | None, create_graph: bo
     shares = []
     together = kind.differentiate(rule.wrt[0], arguments, parameters) if rule.variadic else None
     for position, x in enumerate(inputs):
-        if isinstance(x, Node) and x.requires_grad and (wanted is None or x in wanted):
-            if together is None:
-                share = kind.differentiate(rule.wrt[position], arguments, parameters)
-            else:
-                share = together[position]
-            shares.append((position, x._fit(share)))
+        if not isinstance(x, Node) or not x.requires_grad or (wanted is not None and x not in wanted):
+            continue
+        if together is not None:
+            shares.append((position, x._fit(together[position])))
+        elif (wrt := rule.wrt[position]) is not None:
+            shares.append((position, x._fit(kind.differentiate(wrt, arguments, parameters))))
     return shares
 
 

@@ -68,7 +68,8 @@ class Kind:
 
     def apply(self, rule: type[Rule], inputs: Sequence[Any], parameters: dict[str, Any]) -> Any:
         """The value of the rule."""
-        return self.function(rule)(*inputs, **parameters)
+        z = self.function(rule)(*inputs, **parameters)
+        return self.one(z) * z if isinstance(z, (int, float)) else z  # a constant of the rule's, as our own number
 
     def differentiate(self, wrt: Any, arguments: Sequence[Any], parameters: dict[str, Any]) -> Any:
         """A derivative of a rule, `wrt(g, z, *inputs, **parameters)`, on numbers of this kind."""
@@ -90,9 +91,13 @@ class FloatKind(Kind):
             z = self.function(rule)(*inputs, **parameters)
         except (ArithmeticError, ValueError):
             return ieee(rule, inputs, parameters)
+        except TypeError as error:
+            if complex not in map(type, inputs):
+                raise
+            raise TypeError(f"{rule.__name__}: expected real numbers, got a complex one, at {sites.here()}") from error
         if z.__class__ is float:
             return z
-        if z.__class__ is complex:
+        if z.__class__ is complex and complex not in map(type, inputs):
             return ieee(rule, inputs, parameters)
         return float(z) if isinstance(z, int) else z
 
@@ -128,10 +133,14 @@ def as_float(x: Any) -> float:
 class ArrayKind(Kind):
     """NumPy arrays and NumPy's scalars: evaluated without NumPy's floating-point warnings."""
 
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        self._functions: dict[type[Rule], Callable[..., Any]] = {}
+
     def apply(self, rule: type[Rule], inputs: Sequence[Any], parameters: dict[str, Any]) -> Any:
-        function = self.elementary.get(rule.__name__) or self.function(rule)
-        if _quiet.busy:
-            return function(*inputs, **parameters)
+        function = self._functions.get(rule)
+        if function is None:
+            function = self._functions[rule] = self.function(rule)
         return quietly(function, *inputs, **parameters)
 
 
@@ -139,9 +148,13 @@ class _Quiet(threading.local):
     """Each thread's own context in which NumPy's floating-point warnings are off."""
 
     def __init__(self) -> None:
-        self.context = contextvars.copy_context()
-        self.context.run(np.seterr, all="ignore")
-        self.busy = False
+        context = contextvars.copy_context()
+        context.run(np.seterr, all="ignore")
+        self.run: Callable[..., Any] = context.run
+
+
+def _just(function: Callable[..., Any], *args: Any, **parameters: Any) -> Any:
+    return function(*args, **parameters)
 
 
 _quiet = _Quiet()
@@ -152,13 +165,11 @@ def quietly(function: Callable[..., Any], *args: Any, **parameters: Any) -> Any:
 
     Values out of domain are inf and nan here as in IEEE 754; `detect_anomaly` is what raises on them.
     """
-    if _quiet.busy:
-        return function(*args, **parameters)
-    _quiet.busy = True
+    run, _quiet.run = _quiet.run, _just  # what is called from within is quiet already
     try:
-        return _quiet.context.run(function, *args, **parameters)
+        return run(function, *args, **parameters)
     finally:
-        _quiet.busy = False
+        _quiet.run = run
 
 
 # ------------------------------------------------------------------------------------------------- registry
@@ -276,13 +287,18 @@ def _logsumexp(x: Any, *, axis: Any, keepdims: bool) -> Any:
 
 
 def _softmax(x: Any, *, axis: int) -> Any:
-    e = np.exp(x - x.max(axis=axis, keepdims=True))
+    e = np.exp(_below_0(x, axis))
     return e / e.sum(axis=axis, keepdims=True)
 
 
 def _log_softmax(x: Any, *, axis: int) -> Any:
-    d = x - x.max(axis=axis, keepdims=True)
+    d = _below_0(x, axis)
     return d - np.log(np.exp(d).sum(axis=axis, keepdims=True))
+
+
+def _below_0(x: Any, axis: int) -> Any:
+    x = x if x.dtype.kind == "f" else x.astype(float)
+    return x - x.max(axis=axis, keepdims=True, initial=-np.inf)
 
 
 def _scatter(x: Any, *, at: Any, shape: tuple[int, ...]) -> Any:
@@ -319,7 +335,8 @@ array_kind: Kind = ArrayKind(
         "sigmoid": lambda x: quietly(_array_sigmoid, x),
         "maximum": np.maximum, "minimum": np.minimum, "where": np.where,
         "sum": np.add.reduce, "max": np.maximum.reduce, "min": np.minimum.reduce, "prod": np.multiply.reduce,
-        "logsumexp": _logsumexp, "softmax": _softmax, "log_softmax": _log_softmax, "flip": np.flip,
+        "logsumexp": _logsumexp, "softmax": _softmax, "log_softmax": _log_softmax,
+        "flip": lambda x, *, axis: np.flip(x, axis) if x.ndim else x,
         "cumsum": lambda x, *, axis: np.cumsum(x, axis).reshape(x.shape),
         "broadcast_to": lambda x, *, shape: np.broadcast_to(x, shape),
         "sum_to": lambda x, *, shape: unbroadcast(x, shape),
@@ -331,5 +348,5 @@ array_kind: Kind = ArrayKind(
     one=lambda x: np.ones_like(x),
 )  # fmt: skip
 
-register(float_kind, [float, int, bool])
+register(float_kind, [float, int, bool, complex])  # a derivative may pass through a complex number, and is run again
 register(array_kind, [np.ndarray, np.generic])

@@ -29,24 +29,45 @@ special = _Special()
 _counting = threading.Lock()
 
 
+class _Entry:
+    """A mode that was entered, above the one that it replaced; dead once its block has ended.
+
+    A context that was copied inside the block, as by a task that outlives it, still holds the entry.
+    """
+
+    __slots__ = ("alive", "outer", "setting")
+
+    def __init__(self, setting: Any, outer: _Entry | None) -> None:
+        self.setting, self.outer, self.alive = setting, outer, True
+
+
 class Mode:
     """A setting that holds from enter to exit, and while a decorated function runs."""
 
-    # (setting, what it replaced): a linked stack, so that one object may be entered again, by any thread
-    _stack: ClassVar[ContextVar[Any]]
+    # a linked stack, so that one object may be entered again, and by any thread
+    _stack: ClassVar[ContextVar[_Entry | None]]
     _setting: Any
 
     def __enter__(self) -> None:
-        self._stack.set((self._setting, self._stack.get()))
+        self._stack.set(_Entry(self._setting, self._stack.get()))
         with _counting:
             special.count += 1
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        outer = self._stack.get()[1]
-        if outer is not None:  # else it was entered in another context, as by a generator that another thread closes
-            self._stack.set(outer)
+        entry = self._stack.get()
+        if entry is not None:  # else it was entered in another context, as by a generator that another thread closes
+            entry.alive = False
+            self._stack.set(entry.outer)
         with _counting:
             special.count -= 1
+
+    @classmethod
+    def _now(cls, default: Any) -> Any:
+        """The setting that holds in this context."""
+        entry = cls._stack.get()
+        while entry is not None and not entry.alive:
+            entry = entry.outer
+        return default if entry is None else entry.setting
 
     def __call__(self, function: F) -> F:
         if inspect.isgeneratorfunction(function):
@@ -108,7 +129,7 @@ class no_grad(Mode):
     False
     """
 
-    _stack = ContextVar("microgrid_grad", default=(True, None))
+    _stack = ContextVar("microgrid_grad", default=None)
     _setting = False
 
 
@@ -155,7 +176,7 @@ class detect_anomaly(Mode):
     microgrid.anomaly.AnomalyError: log gave -inf
     """
 
-    _stack = ContextVar("microgrid_anomaly", default=(None, None))
+    _stack = ContextVar("microgrid_anomaly", default=None)
 
     def __init__(self, check_nan: bool = True, check_inf: bool = True) -> None:
         self._setting = (check_nan, check_inf)
@@ -163,9 +184,9 @@ class detect_anomaly(Mode):
 
 def is_grad_enabled() -> bool:
     """Whether operations are recorded here and now."""
-    return bool(no_grad._stack.get()[0])
+    return bool(no_grad._now(default=True))
 
 
 def anomalies() -> tuple[bool, bool] | None:
     """What `detect_anomaly` watches for here and now: (nan, inf), or None."""
-    return cast("tuple[bool, bool] | None", detect_anomaly._stack.get()[0])
+    return cast("tuple[bool, bool] | None", detect_anomaly._now(default=None))

@@ -34,7 +34,9 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.amax: functions.max, np.amin: functions.min, np.prod: functions.prod, np.clip: functions.clip,
     np.var: lambda x, axis=None, ddof=0, keepdims=False: functions.var(x, axis, ddof, keepdims),
     np.std: lambda x, axis=None, ddof=0, keepdims=False: functions.std(x, axis, ddof, keepdims),
-    np.linalg.norm: lambda x, axis=None, keepdims=False: functions.norm(x, axis, keepdims),
+    np.linalg.norm: lambda x, ord=None, axis=None, keepdims=False: (
+        functions.norm(x, axis, keepdims) if ord is None else _refuse("linalg.norm with ord")
+    ),
     np.where: lambda condition, x, y: functions.where(condition, x, y), np.reshape: functions.reshape,
     np.transpose: lambda x, axes=None: functions.transpose(x, axes), np.swapaxes: functions.swapaxes,
     np.expand_dims: functions.expand_dims, np.squeeze: functions.squeeze, np.broadcast_to: functions.broadcast_to,
@@ -64,7 +66,7 @@ def on_ufunc(self: Any, ufunc: np.ufunc, method: str, *inputs: Any, **keywords: 
         )
     if method == "__call__" and not keywords:
         if ufunc in COMPARISONS:
-            return COMPARISONS[ufunc](*(x._data if isinstance(x, Node) else x for x in inputs))
+            return COMPARISONS[ufunc](*map(_number, inputs))
         if ufunc in UFUNCS:
             return UFUNCS[ufunc](*inputs)
     if method == "reduce" and ufunc in REDUCTIONS and set(keywords) <= {"axis", "keepdims"}:
@@ -90,6 +92,10 @@ def on_function(self: Any, function: Any, types: Any, args: tuple[Any, ...], key
         if "argument" in str(error):
             raise TypeError(f"np.{function.__name__} on a Tensor: {error}, at {sites.here()}") from None
         raise
+
+
+def _number(x: Any) -> Any:
+    return x._data if isinstance(x, Node) else x.item() if isinstance(x, np.generic) else x
 
 
 def _flipped(x: Any, axis: int | tuple[int, ...] | None) -> Any:

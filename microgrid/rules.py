@@ -159,14 +159,14 @@ class leaky_relu(Rule):
 
 class maximum(Rule):
     """z = the larger; both halves at a tie"""
-    def wrt_x(g, z, x, y):          return g * ((x > y) + (x == y) / 2)
-    def wrt_y(g, z, x, y):          return g * ((y > x) + (x == y) / 2)
+    def wrt_x(g, z, x, y):          return where(x == y, g / 2, where(x < y, 0, g))
+    def wrt_y(g, z, x, y):          return where(x == y, g / 2, where(x > y, 0, g))
 
 
 class minimum(Rule):
     """z = the smaller; both halves at a tie"""
-    def wrt_x(g, z, x, y):          return g * ((x < y) + (x == y) / 2)
-    def wrt_y(g, z, x, y):          return g * ((y < x) + (x == y) / 2)
+    def wrt_x(g, z, x, y):          return where(x == y, g / 2, where(x > y, 0, g))
+    def wrt_y(g, z, x, y):          return where(x == y, g / 2, where(x < y, 0, g))
 
 
 class clip(Rule):
@@ -252,11 +252,20 @@ class prod(Rule):
     def wrt_x(g, z, x, *, axis, keepdims):          return kept(g, x, axis) * others(x, axis)
 
 
-class std(Rule):
-    """z = (sum (x - mean)^2 / (n - correction))^(1/2); 0 where all are equal"""
+class var(Rule):
+    """z = sum (x - mean)^2 / (n - correction)"""
     def value(x, *, axis, correction, keepdims):
         d = x - mean(x, axis=axis, keepdims=True)
-        return sqrt(sum(d * d, axis=axis, keepdims=keepdims) / (count(x, axis) - correction))
+        return sum(d * d, axis=axis, keepdims=keepdims) / (count(x, axis) - correction)
+    def wrt_x(g, z, x, *, axis, correction, keepdims):
+        d = x - mean(x, axis=axis, keepdims=True)
+        return kept(g, x, axis) * (2 * d / (count(x, axis) - correction))
+
+
+class std(Rule):
+    """z = var^(1/2); 0 where all are equal"""
+    def value(x, *, axis, correction, keepdims):
+        return sqrt(var(x, axis=axis, correction=correction, keepdims=keepdims))
     def wrt_x(g, z, x, *, axis, correction, keepdims):
         d, s = x - mean(x, axis=axis, keepdims=True), kept(z, x, axis)
         return kept(g, x, axis) * where(s == 0, 0, d / (s * (count(x, axis) - correction)))

@@ -16,6 +16,7 @@ from typing import NamedTuple
 __microgrid_machinery__ = True
 
 MARK = "__microgrid_machinery__"
+CALLERS = ("copy", "copyreg", "numpy", "pickle")  # what stands between the user and a protocol of ours
 
 
 class Site(NamedTuple):
@@ -81,8 +82,8 @@ def user_frame(frame: FrameType) -> FrameType:
 def here() -> str:
     """The user's line that is being executed, as `train.py:41`."""
     frame = user_frame(sys._getframe(1))
-    while frame.f_globals.get("__name__", "").startswith("numpy.") and frame.f_back is not None:
-        frame = user_frame(frame.f_back)  # NumPy's own functions stand between the user and an array protocol
+    while frame.f_globals.get("__name__", "").partition(".")[0] in CALLERS and frame.f_back is not None:
+        frame = user_frame(frame.f_back)
     return f"{os.path.basename(frame.f_code.co_filename)}:{frame.f_lineno}"
 
 

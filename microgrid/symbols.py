@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from fractions import Fraction
 from typing import Any
 
 from microgrid import kinds
@@ -23,6 +22,8 @@ __microgrid_machinery__ = True
 
 
 def _fractions() -> tuple[kinds.Kind, list[type]]:
+    from fractions import Fraction
+
     exact: dict[str, Callable[..., Any]] = {
         "abs": abs, "sign": lambda x: (x > 0) - (x < 0), "where": _where,
         "maximum": lambda x, y: x if x >= y else y, "minimum": lambda x, y: x if x <= y else y,

@@ -8,6 +8,7 @@ from typing import Any, Self
 import numpy as np
 
 from microgrid import functions, kinds, modes, numpy_protocol, rules, sites, stale
+from microgrid.fast import backward_of_arrays
 from microgrid.graph import NO_PARAMETERS, Node, node_kind
 from microgrid.shapes import Shape, unbroadcast
 
@@ -356,16 +357,13 @@ class Tensor(Node):
     # ------------------------------------------------------------------ what the graph asks
 
     @staticmethod
-    def _held(number: Any) -> Any:
+    def _held(number: Any) -> tuple[Any, bool]:
         if number.__class__ is not np.ndarray:
             number = np.asarray(number)  # NumPy gives its scalars where an array has no axes left
-        if number.dtype.kind == "O":
+        kind = number.dtype.kind
+        if kind == "O":
             raise TypeError(f"arrays of objects are no Tensors: put single numbers into Values, at {sites.here()}")
-        return number
-
-    @staticmethod
-    def _differentiable(number: Any) -> bool:
-        return bool(number.dtype.kind == "f")
+        return number, kind == "f"
 
     def _wrap(self, number: Any) -> Tensor:
         return Tensor._new(number, False)
@@ -398,10 +396,16 @@ class Tensor(Node):
         return share if share.dtype == data.dtype else share.astype(data.dtype)
 
     def _fit_node(self, share: Node) -> Node:
-        if np.shape(share._data) != self.shape:
-            bigger = np.size(share._data) > self.size or np.ndim(share._data) > self.ndim
-            share = (rules.sum_to if bigger else rules.broadcast_to)(share, shape=self.shape)
+        given = np.shape(share._data)
+        if given != self.shape:
+            fits = len(given) <= self.ndim and all(
+                n in (1, ours) for n, ours in zip(given[::-1], self.shape[::-1], strict=False)
+            )
+            share = (rules.broadcast_to if fits else rules.sum_to)(share, shape=self.shape)
         return share if share._data.dtype == self.dtype else rules.astype(share, dtype=self.dtype)
+
+    def _fast_backward(self) -> bool:
+        return backward_of_arrays(self)
 
     def _own(self, gradient: Any, taken: set[int]) -> Any:
         if gradient.__class__ is not np.ndarray or gradient.base is not None or id(gradient) in taken:
@@ -426,14 +430,16 @@ def _array(data: Any, dtype: Any, what: str) -> Any:
             f"or .detach() them, at {sites.here()}"
         )
     try:
-        array = kinds.quietly(np.array, data, dtype=dtype)
+        array = np.array(data)
     except (TypeError, ValueError) as error:
         raise type(error)(f"{what}: expected an array of numbers: {error}, at {sites.here()}") from None
+    if array.dtype.kind == "O" and isinstance(data, int):
+        array = np.array(kinds.as_float(data))  # an int beyond all floats
     if array.dtype.kind not in "fiub":
         raise TypeError(
             f"{what}: expected numbers, got {type(data).__name__} of {array.dtype}: {str(data)[:40]}, at {sites.here()}"
         )
-    return array
+    return array if dtype is None else kinds.quietly(array.astype, dtype, copy=False)
 
 
 def _holds_node(data: Any) -> bool:
@@ -451,6 +457,8 @@ def _operand(other: Any) -> bool:
 
 
 def _data(other: Any) -> Any:
+    if isinstance(other, int) and not -(2**63) <= other < 2**63:
+        return kinds.as_float(other)
     return other._data if isinstance(other, Node) else other
 
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from microgrid import functions, kinds, numpy_protocol, rules, sites
-from microgrid.emitter import fast, fast_backward, reflected
+from microgrid.fast import backward_of_floats, fast, reflected
 from microgrid.graph import NO_PARAMETERS, Node, node_kind
 
 __microgrid_machinery__ = True
@@ -175,6 +175,12 @@ class Value(Node):
     def __int__(self) -> int:
         return int(self._data)
 
+    def _sympy_(self) -> Any:
+        # SymPy would take float(value) and so drop it out of the graph; refused, it leaves the operation to us
+        from sympy import SympifyError
+
+        raise SympifyError(self)
+
     def __format__(self, spec: str) -> str:
         return format(self._data, spec) if spec else str(self)
 
@@ -212,13 +218,19 @@ class Value(Node):
             return share
         if isinstance(share, np.ndarray):
             return float(share.sum())
-        return float(share) if isinstance(self._data, float) else share
+        return float(share) if isinstance(self._data, float) and isinstance(share, (int, np.generic)) else share
+
+    @staticmethod
+    def _held(number: Any) -> tuple[Any, bool]:
+        if number.__class__ is complex:
+            raise TypeError("expected real numbers, got a complex one")
+        return number, True
 
     def _own(self, gradient: Any, taken: set[int]) -> Any:
         return gradient
 
     def _fast_backward(self) -> bool:
-        return fast_backward(self)
+        return backward_of_floats(self)
 
 
 class GeneralValue(Value):
@@ -260,6 +272,8 @@ def _number(data: Any, what: str) -> Any:
         )
     if isinstance(data, (np.ndarray, np.generic)):
         data = data.item()
+    if isinstance(data, complex):
+        raise TypeError(f"{what}: expected a number, a real one, got {data!r}, at {sites.here()}")
     try:
         return data if kinds.kind_of(data).rank > 1 else kinds.as_float(data)
     except TypeError as error:
@@ -273,9 +287,10 @@ def _operand(other: Any) -> bool:
 
 def _known(other: Any) -> bool:
     try:
-        return kinds.kind_of(other) is not node_kind  # a Tensor's own operators come first
+        kind = kinds.kind_of(other)
     except TypeError:
         return False
+    return kind is not node_kind and type(other) is not complex  # a Tensor's own operators come first
 
 
 def _data(other: Any) -> Any:

@@ -1,0 +1,346 @@
+"""Fast paths, emitted from the rules: the operators of Value, and the backward pass of graphs of one face.
+
+Each is compiled when it is first used, and leaves nothing to decide. It serves the plain case alone: floats, or
+arrays, and nothing special going on (no hook, no mode, no data written to). Whatever else comes up goes to the
+general machinery of `graph`, which gives the same bits.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+import sys
+from collections.abc import Callable, Sequence
+from operator import attrgetter
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+
+from microgrid import kinds, modes, sites, stale
+from microgrid.emitter import ArrayCode, Code, compiled
+from microgrid.graph import NO_PARAMETERS, Node, differentiate, next_number
+from microgrid.rule import Rule
+
+__microgrid_machinery__ = True
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+# ---------------------------------------------------------------------------------------- operators of floats
+
+
+def reflected(inputs: Sequence[str]) -> list[str]:
+    """The operands of a reflected operator: the other one comes first."""
+    return list(reversed(inputs))
+
+
+def fast(rule: type[Rule], order: Callable[[Sequence[str]], Sequence[str]] = list) -> Callable[[F], F]:
+    """Put an operator emitted from the rule in the place of a method of Value, at its first call.
+
+    The method as written stays what the operator means, and what runs where the fast path does not apply.
+    """
+
+    def decorate(plain: F) -> F:
+        @functools.wraps(plain)
+        def first(*operands: Any) -> Any:
+            face = kinds.float_kind.face
+            emitted = functools.wraps(plain)(emit_operator(rule, plain, order))
+            for name in [name for name, member in vars(face).items() if member is first]:
+                setattr(face, name, emitted)
+            return emitted(*operands)
+
+        return first  # type: ignore[return-value]
+
+    return decorate
+
+
+def emit_operator(
+    rule: type[Rule], plain: Callable[..., Any], order: Callable[[Sequence[str]], Sequence[str]]
+) -> Callable[..., Any]:
+    """An operator of Value: the value of the rule, and the node that records it."""
+    name = f"{rule.__name__}_of_floats" + ("" if order is list else f"_{order.__name__}")
+    number = order(rule.inputs)[0]  # what self stands for; the other operand may be a constant
+    other = next(iter(order(rule.inputs)[1:]), None)
+    given = "self, other" if other else "self"
+    inputs = {number: "self", other: "other"}
+    expression = str(rule(*map(Code, rule.inputs)))
+    lines = [
+        f"def {name}({given}):",
+        f"    if special.count or self.__class__ is not Value: return plain({given})",
+        f"    {number} = self._data",
+    ]
+    if other:
+        lines += [
+            "    kind = other.__class__",
+            f"    if kind is Value: {other} = other._data",
+            f"    elif kind is float or kind is int: {other} = other",
+            f"    else: return plain({given})",
+            "    if not self.requires_grad and (kind is not Value or not other.requires_grad):"
+            f" return plain({given})",
+        ]
+    else:
+        lines += [f"    if not self.requires_grad: return plain({given})"]
+    lines += [
+        f"    try: z = {expression}",
+        f"    except (ArithmeticError, ValueError): return plain({given})",
+        *([f"    if z.__class__ is not float: return plain({given})"] if "**" in expression else []),
+        "    node = new(Value)",
+        "    node._data = z",
+        "    node._grad = None",
+        "    node._number = next_number()",
+        "    node._extra = None",
+        f"    node.inputs = ({', '.join(inputs[x] for x in rule.inputs)},)",
+        "    node.parameters = NO_PARAMETERS",
+        "    node.requires_grad = True",
+        "    node.rule = rule",
+        "    if sites.on:",
+        "        frame = getframe(1)",
+        "        if MARK in frame.f_globals: frame = user_frame(frame)",
+        "        node._code = frame.f_code",
+        "        node._instruction = frame.f_lasti",
+        "    else:",
+        "        node._code = None",
+        "        node._instruction = 0",
+        "    return node",
+    ]
+    return compiled(name, lines, _of_floats() | {"plain": plain, "rule": rule})
+
+
+@functools.cache
+def _of_floats() -> dict[str, Any]:
+    """What code of floats may call."""
+    return {
+        **kinds.float_kind.elementary,
+        "Value": kinds.float_kind.face, "new": object.__new__, "next_number": next_number, "special": modes.special,
+        "sites": sites.switch, "getframe": sys._getframe, "user_frame": sites.user_frame, "MARK": sites.MARK,
+        "exactly": _exactly, "NO_PARAMETERS": NO_PARAMETERS,
+    }  # fmt: skip
+
+
+# ---------------------------------------------------------------------------------------- backward, rule by rule
+# A pull hands the gradient of one node, which stands in its `_grad`, on to the `_grad` of its inputs.
+
+
+def pull_of_floats(rule: type[Rule]) -> Callable[[Any], None]:
+    """The pull of a rule between Values; each input's gradient is a float already."""
+    if rule.variadic:
+        return _pull_by_the_graph if rule.parameters else _pull_of_many_floats(rule)
+    name = f"backward_of_{rule.__name__}"
+    shares = {x: _share(rule, x, wrt, Code) for x, wrt in zip(rule.inputs, rule.wrt, strict=True) if wrt}
+    text = " ".join(shares.values())
+    lines = [f"def {name}(node):", "    g = node._grad"]
+    lines += [f"    {', '.join(f'node_{x}' for x in rule.inputs)}, = node.inputs"]
+    if _mentions(text, "z"):
+        lines += ["    z = node._data"]
+    for x in rule.inputs:
+        lines += [f"    is_{x} = node_{x}.__class__ is Value"]
+        if _mentions(text, x):
+            lines += [f"    {x} = node_{x}._data if is_{x} else node_{x}"]
+    for x, share in shares.items():
+        exact = f"exactly(node, wrt_{x})"
+        lines += [
+            f"    if is_{x} and node_{x}.requires_grad:",
+            f"        try: share = {share}",
+            f"        except (ArithmeticError, ValueError): share = {exact}",
+            *([f"        if share.__class__ is complex: share = {exact}"] if "**" in share else []),
+            f"        node_{x}._grad += " + (f"node_{x}._fit(share)" if "wrt_" in share else "share"),
+        ]
+    return compiled(name, lines, _of_floats() | _derivatives(rule))
+
+
+def _derivatives(rule: type[Rule]) -> dict[str, Any]:
+    return {f"wrt_{x}": wrt for x, wrt in zip(rule.inputs, rule.wrt, strict=True)}
+
+
+def _share(rule: type[Rule], x: str, wrt: Callable[..., Any], code: type[Code]) -> str:
+    """A derivative written out, where it is arithmetic; a call of it, where it is more than that."""
+    arguments = ["g", "z", *rule.inputs]
+    if rule.parameters:
+        return f"wrt_{x}({', '.join(arguments)}, **node.parameters)"
+    try:
+        written = wrt(*map(code, arguments))
+    except Exception:  # it asks for a shape, a sign, or whatever else code has not: then it wants numbers
+        written = None
+    return str(written) if isinstance(written, (Code, int)) else f"wrt_{x}({', '.join(arguments)})"
+
+
+def _exactly(node: Any, wrt: Callable[..., Any]) -> Any:
+    """A derivative where Python's arithmetic raises or leaves the real line: as IEEE 754 says."""
+    numbers = (x._data if isinstance(x, Node) else x for x in node.inputs)
+    return kinds.ieee(wrt, (node._grad, node._data, *numbers), node.parameters)
+
+
+def _mentions(text: str, name: str) -> bool:
+    return re.search(rf"\b{name}\b", text) is not None
+
+
+def _pull_of_many_floats(rule: type[Rule]) -> Callable[[Any], None]:
+    name = f"backward_of_{rule.__name__}"
+    lines = [
+        f"def {name}(node):",
+        "    numbers = [x._data if x.__class__ is Value else x for x in node.inputs]",
+        "    try: shares = wrt(node._grad, node._data, *numbers)",
+        "    except (ArithmeticError, ValueError): shares = exactly(node, wrt)",
+        "    for x, share in zip(node.inputs, shares):",
+        "        if x.__class__ is Value and x.requires_grad: x._grad += share",
+    ]
+    return compiled(name, lines, _of_floats() | {"wrt": rule.wrt[0]})
+
+
+def _pull_by_the_graph(node: Any) -> None:
+    for position, share in differentiate(node, node._grad, None, False):
+        x = node.inputs[position]
+        x._grad = share if x._grad.__class__ is _Nothing else x._grad + share
+
+
+def pull_of_arrays(rule: type[Rule]) -> Callable[[Any], None]:
+    """The pull of a rule between Tensors."""
+    if rule.variadic:
+        return _pull_by_the_graph
+    name = f"backward_of_{rule.__name__}_of_arrays"
+    lines = [
+        f"def {name}(node):",
+        "    g, z = node._grad, node._data",
+        f"    {', '.join(f'node_{x}' for x in rule.inputs)}, = node.inputs",
+    ]
+    lines += [f"    {x} = node_{x}._data if isinstance(node_{x}, Node) else node_{x}" for x in rule.inputs]
+    for x, wrt in zip(rule.inputs, rule.wrt, strict=True):
+        if wrt is not None:
+            lines += [
+                f"    if isinstance(node_{x}, Node) and node_{x}.requires_grad:",
+                f"        share = {_share(rule, x, wrt, ArrayCode)}",
+                f"        if share.__class__ is not ndarray or share.shape != {x}.shape or share.dtype != {x}.dtype:",
+                f"            share = node_{x}._fit(share)",
+                f"        before = node_{x}._grad",
+                f"        node_{x}._grad = share if before.__class__ is Nothing else before + share",
+            ]
+    scope = {"Node": Node, "Nothing": _Nothing, "ndarray": np.ndarray, **kinds.array_kind.elementary}
+    return compiled(name, lines, scope | _derivatives(rule))
+
+
+class _Pulls(dict[Any, Callable[[Any], None]]):
+    """The pull of each rule, emitted when it is first needed."""
+
+    def __init__(self, emit: Callable[[type[Rule]], Callable[[Any], None]]) -> None:
+        super().__init__()
+        self.emit = emit
+
+    def __missing__(self, rule: type[Rule]) -> Callable[[Any], None]:
+        pull = self[rule] = self.emit(rule)
+        return pull
+
+
+pulls_of_floats = _Pulls(pull_of_floats)
+pulls_of_arrays = _Pulls(pull_of_arrays)
+
+
+# ---------------------------------------------------------------------------------------- backward, a whole pass
+
+
+class _Nothing:
+    """The gradient of an array before its first share."""
+
+
+def backward_of_floats(root: Any) -> bool:
+    """The backward pass of a graph of Values; False, with nothing done, where that is not all there is to it."""
+    nothing = float("-0.0")  # the neutral number of addition: -0.0 + x is x, to the sign of a zero
+    graph = _reached(root, kinds.float_kind.face, nothing, others=False)
+    if graph is None:
+        return False
+    _run(graph, 1.0, pulls_of_floats)
+    return True
+
+
+def backward_of_arrays(root: Any) -> bool:
+    """The backward pass of a graph of Tensors; False, with nothing done, where that is not all there is to it."""
+    graph = _reached(root, kinds.array_kind.face, _Nothing(), others=True)
+    if graph is None:
+        return False
+    kinds.quietly(_run, graph, np.ones_like(root._data), pulls_of_arrays)
+    taken = {id(node._data) for node in graph.nodes}
+    for node in graph.nodes:
+        node._grad = None if node._grad.__class__ is _Nothing else node._own(node._grad, taken)
+    return True
+
+
+class _Graph(NamedTuple):
+    """What a gradient flows to."""
+
+    operations: list[Any]  # newest first
+    leaves: list[Any]
+    nodes: list[Any]  # both, and
+    before: list[Any]  # what gradients they had
+
+
+def _reached(root: Any, face: Any, nothing: Any, others: bool) -> _Graph | None:
+    """What a gradient flows to from the root.
+
+    A node that was reached is known by its gradient, which is `nothing`: an object of this pass alone. None, and
+    gradients as before, where the general walk is needed: where a mode is on, where a node has a hook or was handed
+    out or written to, where one that requires a gradient is not of this face, or of a subclass (where `others` are
+    not allowed), or a rule has constant inputs (likewise).
+    """
+    if modes.special.count or root.rule is None or _marked(root):
+        return None
+    operations, leaves, nodes, before = list[Any](), list[Any](), [root], [root._grad]
+    plain, waiting = True, [root]
+    root._grad = nothing
+    while waiting:
+        node = waiting.pop()  # the newest first: what was made together lies together in memory
+        operations.append(node)
+        plain = plain and (others or not node.rule.constant)
+        for x in node.inputs:
+            if x.__class__ is face:
+                if x._grad is nothing:
+                    continue
+            elif not isinstance(x, Node) or x._grad is nothing:
+                continue
+            elif x.requires_grad and not (others and isinstance(x, face)):
+                plain = False
+            if x._extra is not None and _marked(x):
+                plain = False
+            if x.requires_grad:
+                (leaves if x.rule is None else waiting).append(x)
+                nodes.append(x)
+                before.append(x._grad)
+                x._grad = nothing
+        if not plain:
+            break
+    if plain:
+        operations.sort(key=_age, reverse=True)
+        # data written to since the oldest operation: the general walk looks at each edge
+        plain = operations[-1]._number > stale.last.write
+    graph = _Graph(operations, leaves, nodes, before)
+    if plain:
+        return graph
+    _restore(graph)
+    return None
+
+
+def _run(graph: _Graph, seed: Any, pulls: dict[Any, Callable[[Any], None]]) -> None:
+    """Hand the seed down, and let leaves add up over passes."""
+    root = graph.operations[0]
+    nothing, root._grad = root._grad, seed
+    try:
+        for node in graph.operations:
+            pulls[node.rule](node)
+    except BaseException as error:
+        _restore(graph)
+        error.add_note(f"while differentiating {node._described()}")
+        raise
+    for node, grad in zip(graph.nodes, graph.before, strict=True):
+        if node.rule is None and grad is not None:
+            node._grad = grad if node._grad is nothing else grad + node._grad
+
+
+def _restore(graph: _Graph) -> None:
+    for node, grad in zip(graph.nodes, graph.before, strict=True):
+        node._grad = grad
+
+
+_age = attrgetter("_number")
+
+
+def _marked(node: Any) -> bool:
+    """Whether it has a hook, or its data was handed out or written to."""
+    return node._extra is not None and not node._extra.keys() <= {"name"}
