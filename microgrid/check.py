@@ -144,7 +144,9 @@ def _jacobians(
     """For each output, for each checked input, the array of gradients, shaped (*output, *input)."""
     nodes = [_like(x, a, x.requires_grad) for x, a in zip(given, data, strict=True)]
     targets = [nodes[position] for position in checked]
-    for z in _outputs(func(*nodes)):
+    with modes.enable_grad():
+        outputs = _outputs(func(*nodes))
+    for z in outputs:
         shape = np.shape(z._data)
         found = [np.zeros((*shape, *np.shape(x._data))) for x in targets]
         if not z.requires_grad:

@@ -1,0 +1,304 @@
+"""Modules: things with parameters that can be called. The names and texts are torch's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple, Self, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+import microgrid as mg
+
+__microgrid_machinery__ = True
+
+Kind = TypeVar("Kind")
+
+
+class Parameter(mg.Tensor):
+    """A leaf tensor that a model learns.
+
+    A `Parameter` that is an attribute of a `Module` (or stands in a list, tuple or dict that is) belongs
+    to it: `parameters()`, `state_dict()` and the optimisers find it there.
+
+    Parameters
+    ----------
+    data : array_like of floats, any shape
+        Copied.
+    requires_grad : bool
+        False freezes it: kept in the state, never trained.
+    name : str, optional
+        Shown in drawings.
+
+    Examples
+    --------
+    >>> Parameter([[1.0, 2.0]]).shape
+    (1, 2)
+    """
+
+    __slots__ = ()
+
+    def __init__(self, data: ArrayLike, requires_grad: bool = True, name: str | None = None) -> None:
+        super().__init__(data, requires_grad=requires_grad, name=name)
+
+
+class IncompatibleKeys(NamedTuple):
+    """What `load_state_dict(..., strict=False)` passed over."""
+
+    missing_keys: list[str]
+    unexpected_keys: list[str]
+
+
+class Module:
+    """Base of everything with parameters.
+
+    Assign parameters and modules as attributes in `__init__`, write `forward`, and call the module.
+    Attributes *are* the registry: there is no second list to keep in step, and no `super().__init__()`
+    to forget. Lists, tuples and dicts are looked into (`self.layers = [a, b]` gives `layers.0.weight`).
+
+    Attributes
+    ----------
+    training : bool
+        True between `train()` and `eval()`; for layers that behave differently when they are used.
+
+    Examples
+    --------
+    >>> class Line(Module):
+    ...     def __init__(self) -> None:
+    ...         self.slope = Parameter(2.0)
+    ...     def forward(self, x):
+    ...         return self.slope * x
+    >>> line = Line()
+    >>> line(mg.Tensor([1.0, 2.0])).tolist()
+    [2.0, 4.0]
+    >>> [name for name, _ in line.named_parameters()]
+    ['slope']
+    """
+
+    training: bool = True
+
+    def forward(self, *inputs: Any, **named: Any) -> Any:
+        """Compute the output. Every subclass defines it; call the module, not this."""
+        raise NotImplementedError(f'Module [{type(self).__name__}] is missing the required "forward" function')
+
+    def __call__(self, *inputs: Any, **named: Any) -> Any:
+        return self.forward(*inputs, **named)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        # `self.weight = self.weight - lr * grad` would silently put a plain tensor where the optimiser saw a parameter.
+        if isinstance(self.__dict__.get(name), Parameter) and not isinstance(value, Parameter | None):
+            raise TypeError(
+                f"cannot assign '{type(value).__name__}' as parameter '{name}' (nn.Parameter or None expected), "
+                f"at {mg.sites.here()}"
+            )
+        object.__setattr__(self, name, value)
+
+    # What belongs to it
+
+    def children(self) -> Iterator[Module]:
+        """Direct sub-modules, each once."""
+        yield from {id(child): child for _, child in self._members(Module)}.values()
+
+    def named_modules(self, prefix: str = "", remove_duplicate: bool = True) -> Iterator[tuple[str, Module]]:
+        """This module and all below it as (dotted name, module), parents first.
+
+        Parameters
+        ----------
+        prefix : str
+            Stands before every name.
+        remove_duplicate : bool
+            Give a module that is used in several places once, under its first name.
+        """
+        yield from _walk(self, prefix, set() if remove_duplicate else None)
+
+    def modules(self) -> Iterator[Module]:
+        """This module and all below it, each once."""
+        return (module for _, module in self.named_modules())
+
+    def named_parameters(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Parameter]]:
+        """Parameters as (dotted name, parameter), a module's own first, in the order of assignment.
+
+        Parameters
+        ----------
+        prefix : str
+            Stands before every name.
+        recurse : bool
+            Include those of the modules below.
+        remove_duplicate : bool
+            Give a parameter that is shared between places once, under its first name.
+
+        Examples
+        --------
+        >>> import nn
+        >>> [(name, p.shape) for name, p in nn.Linear(3, 2, rng=0).named_parameters("out")]
+        [('out.weight', (2, 3)), ('out.bias', (2,))]
+        """
+        seen: set[int] = set()
+        for path, module in self.named_modules(prefix, remove_duplicate) if recurse else [(prefix, self)]:
+            for name, parameter in module._members(Parameter):
+                if not remove_duplicate or id(parameter) not in seen:
+                    seen.add(id(parameter))
+                    yield _join(path, name), parameter
+
+    def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
+        """All parameters, each once."""
+        return (parameter for _, parameter in self.named_parameters(recurse=recurse))
+
+    def _members(self, kind: type[Kind]) -> Iterator[tuple[str, Kind]]:
+        for name, value in vars(self).items():
+            yield from _find(name, value, kind)
+
+    # Modes and gradients
+
+    def train(self, mode: bool = True) -> Self:
+        """Set `training` here and below; returns the module."""
+        if not isinstance(mode, bool):
+            raise ValueError(f"training mode is expected to be boolean, got {mode!r}, at {mg.sites.here()}")
+        for module in self.modules():
+            module.training = mode
+        return self
+
+    def eval(self) -> Self:
+        """The same as `train(False)`."""
+        return self.train(False)
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients (or, with False, fill them with zeros in place)."""
+        clear_gradients(self.parameters(), set_to_none)
+
+    # State
+
+    def state_dict(self) -> dict[str, NDArray[Any]]:
+        """Copies of all parameters by name; a shared parameter stands under each of its names.
+
+        Returns
+        -------
+        dict of str to ndarray
+            Changing them changes nothing in the model.
+
+        Examples
+        --------
+        >>> import nn
+        >>> {name: array.shape for name, array in nn.Linear(3, 2, rng=0).state_dict().items()}
+        {'weight': (2, 3), 'bias': (2,)}
+        """
+        return {name: p._data.copy() for name, p in self.named_parameters(remove_duplicate=False)}
+
+    def load_state_dict(self, state_dict: Mapping[str, ArrayLike], strict: bool = True) -> IncompatibleKeys:
+        """Write arrays into the parameters of the same names.
+
+        All names, shapes and types are checked before the first is written: after an error the model is as it was.
+
+        Parameters
+        ----------
+        state_dict : mapping of str to array_like
+            As `state_dict()` gives it. Cast to each parameter's dtype.
+        strict : bool
+            Refuse missing and unexpected names. With False they are passed over and returned.
+
+        Returns
+        -------
+        IncompatibleKeys
+            `missing_keys` and `unexpected_keys`.
+
+        Raises
+        ------
+        TypeError
+            If `state_dict` is no mapping.
+        ValueError
+            If names are missing or unexpected, a shape differs, or an array holds no real numbers; all of them named.
+        """
+        if not isinstance(state_dict, Mapping):
+            raise TypeError(
+                f"Expected state_dict to be dict-like, got {type(state_dict).__name__}, at {mg.sites.here()}"
+            )
+        own = dict(self.named_parameters(remove_duplicate=False))
+        missing = [name for name in own if name not in state_dict]
+        unexpected = [name for name in state_dict if name not in own]
+        arrays, faults = _fitting(own, state_dict)
+        if strict and missing:
+            faults.insert(0, f"Missing key(s) in state_dict: {_quoted(missing)}. ")
+        if strict and unexpected:
+            faults.insert(0, f"Unexpected key(s) in state_dict: {_quoted(unexpected)}. ")
+        if faults:
+            listed = "\n\t".join(faults)
+            raise ValueError(
+                f"Error(s) in loading state_dict for {type(self).__name__}, at {mg.sites.here()}:\n\t{listed}"
+            )
+        for name, array in arrays.items():
+            own[name]._data[...] = array
+            own[name]._renew()
+        return IncompatibleKeys(missing, unexpected)
+
+    # Printing
+
+    def extra_repr(self) -> str:
+        """What stands between the brackets of the repr; subclasses fill it."""
+        return ""
+
+    def __repr__(self) -> str:
+        extra = self.extra_repr()
+        lines = [f"({name}): " + repr(child).replace("\n", "\n  ") for name, child in self._members(Module)]
+        if not lines:
+            return f"{type(self).__name__}({extra})"
+        return "\n  ".join([f"{type(self).__name__}(", *([extra] if extra else []), *lines]) + "\n)"
+
+
+def clear_gradients(parameters: Iterator[Parameter] | list[mg.Tensor], set_to_none: bool) -> None:
+    """Drop each gradient, or zero it in place; the one meaning of `zero_grad` for modules and optimisers."""
+    for parameter in parameters:
+        if set_to_none:
+            parameter._grad = None
+        elif parameter._grad is not None:
+            parameter._grad[...] = 0
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
+
+
+def _find(name: str, value: object, kind: type[Kind]) -> Iterator[tuple[str, Kind]]:
+    """`value` itself where it is of the kind, or what a list, tuple or dict holds of it, with dotted names."""
+    if isinstance(value, kind):
+        yield name, value
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            yield from _find(f"{name}.{index}", item, kind)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _find(f"{name}.{key}", item, kind)
+
+
+def _walk(module: Module, path: str, seen: set[int] | None) -> Iterator[tuple[str, Module]]:
+    if seen is not None:
+        if id(module) in seen:
+            return
+        seen.add(id(module))
+    yield path, module
+    for name, child in module._members(Module):
+        yield from _walk(child, _join(path, name), seen)
+
+
+def _fitting(own: dict[str, Parameter], given: Mapping[str, ArrayLike]) -> tuple[dict[str, NDArray[Any]], list[str]]:
+    """The given arrays that belong somewhere, and a sentence for each that does not fit there."""
+    arrays: dict[str, NDArray[Any]] = {}
+    faults: list[str] = []
+    for name in own.keys() & given.keys():
+        item = given[name]
+        array = item._data if isinstance(item, mg.Tensor) else np.asarray(item)
+        shape = own[name].shape
+        if array.dtype.kind not in "biuf":
+            faults.append(f"{name}: expected real numbers, got an array of dtype {array.dtype}.")
+        elif array.shape != shape:
+            faults.append(
+                f"size mismatch for {name}: copying a param with shape {array.shape} from checkpoint, "
+                f"the shape in current model is {shape}."
+            )
+        arrays[name] = array
+    return arrays, sorted(faults)
+
+
+def _quoted(names: list[str]) -> str:
+    return ", ".join(f'"{name}"' for name in names)

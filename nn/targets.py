@@ -1,0 +1,108 @@
+"""What a loss asks of its target, checked once for each array.
+
+A target is the same array step after step, so a check remembers (by identity, weakly) the arrays it has passed:
+the second step pays a dictionary look-up. An array that is written to after it was passed is not looked at again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+from weakref import WeakValueDictionary
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+import microgrid as mg
+
+__microgrid_machinery__ = True
+
+Array: TypeAlias = NDArray[Any]
+Data: TypeAlias = mg.Tensor | ArrayLike
+
+
+def once_per_array(check: Callable[..., None]) -> Callable[..., None]:
+    """Make `check(name, array, *rest)` run once for each array object and `rest`."""
+    passed: WeakValueDictionary[tuple[int, ...], Array] = WeakValueDictionary()
+
+    def checked(name: str, array: Array, *rest: int) -> None:
+        key = (id(array), *rest)
+        if passed.get(key) is not array:
+            check(name, array, *rest)
+            passed[key] = array
+
+    checked.__doc__ = check.__doc__
+    return checked
+
+
+@once_per_array
+def check_labels(name: str, array: Array) -> None:
+    """Labels of binary cross-entropy: numbers in [0, 1]."""
+    check_finite(name, array)
+    outside = (array < 0) | (array > 1)
+    if outside.any():
+        where = first(outside)
+        raise ValueError(
+            f"{name}: target holds {array[where]} at index {where}, expected labels in [0, 1], at {mg.sites.here()}"
+        )
+
+
+@once_per_array
+def check_finite(name: str, array: Array) -> None:
+    """Any real numbers, none of them nan or infinite."""
+    finite = np.isfinite(array)
+    if not finite.all():
+        where = first(~finite)
+        raise ValueError(
+            f"{name}: target holds {array[where]} at index {where}, expected finite numbers, at {mg.sites.here()}"
+        )
+
+
+@once_per_array
+def check_classes(name: str, array: Array, count: int) -> None:
+    """Class indices 0 ... count - 1."""
+    outside = (array < 0) | (array >= count)
+    if outside.any():
+        where = first(outside)
+        raise ValueError(
+            f"{name}: target holds the class {array[where]} at index {where}, expected 0 to {count - 1} "
+            f"(the input has {count} columns), at {mg.sites.here()}"
+        )
+
+
+def numeric(name: str, role: str, data: Data) -> Array:
+    """The data as an array of real numbers, the same object if it is one already.
+
+    Raises
+    ------
+    TypeError
+        For strings, objects and complex numbers.
+    ValueError
+        For rows of unequal length.
+    """
+    try:
+        array = data._data if isinstance(data, mg.Tensor) else np.asarray(data)
+    except ValueError as error:
+        raise ValueError(f"{name}: {role} is no regular array: {error}, at {mg.sites.here()}") from None
+    if array.dtype.kind not in "biuf":
+        raise TypeError(
+            f"{name}: {role} must be an array of real numbers, got dtype {array.dtype}, at {mg.sites.here()}"
+        )
+    return array
+
+
+def check_shape(name: str, input: mg.Tensor, target: Array) -> None:
+    """Equal shapes: broadcasting (n, 1) against (n,) would silently compare every sample with every other."""
+    if target.shape != input.shape:
+        remedy = f"target.reshape{input.shape}" if target.size == input.size else "nothing is broadcast"
+        raise ValueError(
+            f"{name}: input has shape {input.shape}, target has shape {target.shape}, expected equal shapes "
+            f"({remedy}), at {mg.sites.here()}"
+        )
+    if not target.size:
+        raise ValueError(f"{name}: input and target of shape {target.shape} are empty, at {mg.sites.here()}")
+
+
+def first(mask: Array) -> tuple[int, ...]:
+    """The index of the first True."""
+    return tuple(int(i) for i in np.argwhere(mask)[0])

@@ -1,0 +1,369 @@
+"""The fast paths are derived, not written: to the bit they give what the rules give on the general walk."""
+
+from __future__ import annotations
+
+import inspect
+import linecache
+import struct
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings, strategies as st
+
+import microgrid as mg
+from microgrid import rules
+from tests.microgrid.checking import numbers
+from tests.microgrid.table import ROWS, Row
+
+INF, NAN = float("inf"), float("nan")
+Operation = Callable[[Any, Any, Any], Any]
+
+
+@contextmanager
+def the_general_walk() -> Iterator[None]:
+    """Every backward pass goes by `graph.walk`."""
+    with pytest.MonkeyPatch.context() as patch:
+        for face in (mg.Value, mg.Tensor):
+            patch.setattr(face, "_fast_backward", lambda self: False)
+        yield
+
+
+def bits(x: Any) -> Any:
+    """The very number; one nan is like another, for its sign and payload are the processor's choice."""
+    if isinstance(x, np.ndarray):
+        return x.dtype.str, x.shape, [bits(float(number)) for number in x.ravel()]
+    if x is None:
+        return None
+    assert type(x) is float, f"{type(x)}: {x}"
+    return b"nan" if x != x else struct.pack("<d", x)
+
+
+def assert_same(fast: Sequence[Any], plain: Sequence[Any]) -> None:
+    """Data and gradients of two lists of nodes are the same to the bit."""
+    for place, (one, other) in enumerate(zip(fast, plain, strict=True)):
+        assert one.rule is other.rule
+        assert bits(one._data) == bits(other._data), f"node {place}, {one._op}: {one._data} and {other._data}"
+        assert bits(one._grad) == bits(other._grad), (
+            f"gradient of node {place}, {one._op}: {one._grad} and {other._grad}"
+        )
+
+
+# ------------------------------------------------------------------------------------------------------- operators
+
+BINARY: dict[str, tuple[Operation, Any]] = {
+    "+": (lambda x, y, c: x + y, rules.add),
+    "-": (lambda x, y, c: x - y, rules.subtract),
+    "*": (lambda x, y, c: x * y, rules.multiply),
+    "/": (lambda x, y, c: x / y, rules.divide),
+    "**": (lambda x, y, c: x**y, rules.power),
+}
+UNARY = {
+    "negative": lambda x: -x, "abs": abs, **{name: (lambda x, name=name: getattr(x, name)()) for name in
+    ("exp", "log", "sqrt", "sin", "cos", "tan", "tanh", "sigmoid", "relu", "softplus", "square", "log1p", "expm1")},
+}  # fmt: skip
+BY_THE_RULE: dict[str, Operation] = {  # no operator stands for them: one way to write them
+    "sign": lambda x, y, c: rules.sign(x),
+    "logsigmoid": lambda x, y, c: rules.logsigmoid(x),
+    "leaky_relu": lambda x, y, c: rules.leaky_relu(x, negative_slope=0.25),
+    "clip": lambda x, y, c: rules.clip(x, min=-1.0, max=2.0),
+    "maximum": lambda x, y, c: rules.maximum(x, y),
+    "maximum of a constant": lambda x, y, c: rules.maximum(c, x),
+    "minimum": lambda x, y, c: rules.minimum(x, y),
+    "total": lambda x, y, c: rules.total(x, c, y, x),
+    "dot": lambda x, y, c: rules.dot(x, y, c, y, x, x),
+    "loss": lambda x, y, c: rules.binary_cross_entropy_with_logits(x, y),
+}
+
+FAST: dict[str, Operation] = {  # as a user writes it
+    **{symbol: operation for symbol, (operation, _) in BINARY.items()},
+    **{f"x {symbol} c": lambda x, y, c, f=operation: f(x, c, None) for symbol, (operation, _) in BINARY.items()},
+    **{f"c {symbol} x": lambda x, y, c, f=operation: f(c, x, None) for symbol, (operation, _) in BINARY.items()},
+    **{name: lambda x, y, c, f=function: f(x) for name, function in UNARY.items()},
+    **BY_THE_RULE,
+}
+PLAIN: dict[str, Operation] = {  # by the rule itself, which knows no fast path
+    **{symbol: lambda x, y, c, r=rule: r(x, y) for symbol, (_, rule) in BINARY.items()},
+    **{f"x {symbol} c": lambda x, y, c, r=rule: r(x, c) for symbol, (_, rule) in BINARY.items()},
+    **{f"c {symbol} x": lambda x, y, c, r=rule: r(c, x) for symbol, (_, rule) in BINARY.items()},
+    **{name: lambda x, y, c, name=name: getattr(rules, name)(x) for name in UNARY},
+    **BY_THE_RULE,
+}
+
+HARD = [0.0, -0.0, 1.0, -1.0, 2.0, 0.5, -3.0, 1e-300, 5e-324, 1e200, -1e200, 700.0, -800.0, INF, -INF, NAN]
+NUMBERS = st.sampled_from(HARD) | st.floats(-4, 4)
+CONSTANTS = st.sampled_from([0, 1, 2, -1, 3, -2, True, *HARD]) | st.floats(-4, 4)
+PLACES = st.integers(0, 11)
+
+
+def build(operations: dict[str, Operation], leaves: Sequence[float], program: Any) -> list[mg.Value]:
+    """The nodes of a program: each step applies an operation to two nodes before it, and a constant."""
+    nodes: list[Any] = [mg.Value(x) for x in leaves]
+    for name, i, j, c in program:
+        nodes.append(operations[name](nodes[i % len(nodes)], nodes[-1 - j % len(nodes)], c))
+    return nodes
+
+
+@settings(max_examples=600)
+@given(
+    st.lists(NUMBERS, min_size=1, max_size=3),
+    st.lists(st.tuples(st.sampled_from(sorted(FAST)), PLACES, PLACES, CONSTANTS), min_size=1, max_size=12),
+)
+def test_any_graph_of_floats(leaves: list[float], program: Any) -> None:
+    """Operators and backward, fast and plain, over every scalar rule, at infinities, nan, and zeros of both signs."""
+    fast, plain = build(FAST, leaves, program), build(PLAIN, leaves, program)
+    assert fast[-1]._fast_backward(), "the fast path gave up"
+    with the_general_walk():
+        plain[-1].backward()
+    assert_same(fast, plain)
+    assert fast[-1]._fast_backward()  # leaves add up over passes, nodes between do not
+    with the_general_walk():
+        plain[-1].backward()
+    assert_same(fast, plain)
+
+
+@pytest.mark.parametrize("name", sorted(FAST))
+def test_each_operation_at_hard_points(name: str) -> None:
+    """So it is for each operation by itself, at all pairs of hard numbers and constants."""
+    for x in HARD:
+        for y in HARD:
+            fast, plain = (build(operations, [x, y], [(name, 0, 0, y)]) for operations in (FAST, PLAIN))
+            assert fast[-1]._fast_backward()
+            with the_general_walk():
+                plain[-1].backward()
+            assert_same(fast, plain)
+
+
+OPERATORS = sorted(
+    name for name, member in vars(mg.Value).items() if inspect.isfunction(member) and hasattr(member, "__wrapped__")
+)
+
+
+def test_the_operators_of_value_are_emitted() -> None:
+    """All arithmetic, reflected too, and the elementary functions have a fast path."""
+    arithmetic = {f"__{r}{name}__" for name in ("add", "sub", "mul", "truediv", "pow") for r in ("", "r")}
+    assert set(OPERATORS) >= arithmetic | {"__neg__", "__abs__", "pow", *UNARY} - {"negative"}
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_the_fast_operator_runs(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """On floats the general machinery is not called; the emitted operator is made once."""
+    x, y = mg.Value(0.75), mg.Value(0.5)
+    binary = len(inspect.signature(getattr(mg.Value, name)).parameters) == 2
+    operands = (x, y) if binary else (x,)
+    getattr(mg.Value, name)(*operands)
+    emitted = getattr(mg.Value, name)
+    assert emitted.__code__.co_filename.startswith("<microgrid ")
+    getattr(mg.Value, name)(*operands)
+    assert getattr(mg.Value, name) is emitted
+
+    def forbidden(*operands: Any) -> Any:
+        raise AssertionError("the general machinery was called")
+
+    monkeypatch.setitem(emitted.__globals__, "plain", forbidden)
+    for operand in (y, 2.0, 3) if binary else (None,):
+        here = inspect.currentframe().f_lineno + 1  # type: ignore[union-attr]
+        node = emitted(x, operand) if binary else emitted(x)
+        assert node.rule is not None
+        assert type(node._data) is float
+        assert any(given is x for given in node.inputs)
+        assert node.requires_grad
+        assert node.site.line == here
+
+
+def test_debuggers_find_the_source_of_what_runs() -> None:
+    """The lines that Python holds for each emitted operator are those that it was compiled from."""
+    x = mg.Value(0.75)
+    for name in OPERATORS:
+        getattr(mg.Value, name)(*[x] * (2 if _is_binary(name) else 1))
+    for name in OPERATORS:
+        code = getattr(mg.Value, name).__code__
+        scope: dict[str, Any] = {}
+        exec(compile("".join(linecache.getlines(code.co_filename)), code.co_filename, "exec"), scope)
+        again = scope[code.co_name].__code__
+        assert (again.co_code, again.co_varnames, again.co_names) == (code.co_code, code.co_varnames, code.co_names), (
+            name
+        )
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_the_fast_operator_gives_way(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Without recording, without a gradient to come, in a subclass: the general machinery answers."""
+    called = []
+
+    class Other(mg.Value):
+        __slots__ = ()
+
+    getattr(mg.Value, name)(*[mg.Value(0.5)] * (2 if _is_binary(name) else 1))
+    emitted = getattr(mg.Value, name)
+    plain = emitted.__globals__["plain"]
+    monkeypatch.setitem(emitted.__globals__, "plain", lambda *operands: called.append(1) or plain(*operands))
+    for x in (Other(0.5), mg.Value(0.5).detach()):
+        emitted(*[x] * (2 if _is_binary(name) else 1))
+    with mg.no_grad():
+        emitted(*[mg.Value(0.5)] * (2 if _is_binary(name) else 1))
+    assert len(called) == 3
+
+
+def _is_binary(name: str) -> bool:
+    return len(inspect.signature(getattr(mg.Value, name)).parameters) == 2
+
+
+# --------------------------------------------------------------------------------------------------- general walk
+
+
+def graph_of_all() -> tuple[mg.Value, mg.Value, mg.Value]:
+    x, y = mg.Value(0.5), mg.Value(-2.0)
+    return x, y, mg.tanh(x * y + x) * (y**2 + x) - y
+
+
+def test_where_goes_by_either_walk() -> None:
+    """A rule with a constant input among Values: the same gradients, whichever walk it takes."""
+    grads = []
+    for context in (the_general_walk, mg.enable_grad):
+        x, y = mg.Value(0.5), mg.Value(-0.0)
+        z = mg.where(True, x * y, y) + mg.where(False, x, y * 3)
+        with context():
+            z.backward()
+        grads.append([bits(x.grad), bits(y.grad)])
+    assert grads[0] == grads[1]
+
+
+@pytest.mark.parametrize("special", ["hook", "inputs", "gradient", "create_graph", "no fast path", "fast"])
+def test_every_way_through_gives_the_same_bits(special: str) -> None:
+    """A hook, chosen inputs, a seed, a recorded pass: each takes the general walk and ends at the same numbers."""
+    x, y, z = graph_of_all()
+    if special == "hook":
+        x.register_hook(lambda gradient: None)
+    if special == "no fast path":
+        with the_general_walk():
+            z.backward()
+    elif special == "fast":
+        assert z._fast_backward()
+    else:
+        keywords: dict[str, Any] = {
+            "inputs": {"inputs": (x, y)},
+            "gradient": {"gradient": 1.0},
+            "create_graph": {"create_graph": True},
+        }.get(special, {})
+        z.backward(**keywords)
+    given = [getattr(node.grad, "data", node.grad) for node in (x, y)]
+    x, y, z = graph_of_all()
+    assert [bits(g) for g in given] == [bits(g) for g in mg.grad(z, (x, y))]
+
+
+def test_the_fast_walk_gives_way_to_a_hook() -> None:
+    """A hook anywhere below is called, and nothing is stored by the walk that gave up."""
+    x, _, z = graph_of_all()
+    seen: list[float] = []
+    x.register_hook(seen.append)
+    assert not z._fast_backward()
+    assert [node._grad for node in mg.topological_order(z)] == [None] * len(mg.topological_order(z))
+    z.backward()
+    assert seen == [x.grad]
+
+
+def test_a_pass_that_fails_leaves_the_gradients_of_before() -> None:
+    """A stale node stops the pass: no gradient is half-summed, and none is an object of the machinery."""
+    for make in (mg.Value, lambda x: mg.Tensor(x, requires_grad=True)):
+        x, y = make(2.0), make(3.0)
+        z = (x * y) * x
+        z.backward()
+        before = [bits(float(node.grad)) for node in (x, y)]
+        y.data = 5.0
+        with pytest.raises(mg.StaleError):
+            z.backward()
+        assert [bits(float(node.grad)) for node in (x, y)] == before
+        for node in mg.topological_order(z):
+            assert node._grad is None or isinstance(node._grad, (float, np.ndarray))
+
+
+# ------------------------------------------------------------------------------------------------------- arrays
+
+ARRAY_OPERATIONS: dict[str, Callable[[Any, Any, Any], Any]] = {
+    **{symbol: operation for symbol, (operation, _) in BINARY.items()},
+    **{f"x {symbol} c": lambda x, y, c, f=operation: f(x, c, None) for symbol, (operation, _) in BINARY.items()},
+    **{f"c {symbol} x": lambda x, y, c, f=operation: f(c, x, None) for symbol, (operation, _) in BINARY.items()},
+    **{name: lambda x, y, c, f=function: f(x) for name, function in UNARY.items()},
+    **BY_THE_RULE,
+    "where": lambda x, y, c: mg.where(y._data > 0, x, y),
+    "sum": lambda x, y, c: x.sum(-1, keepdims=True),
+    "mean": lambda x, y, c: x.mean(0, keepdims=True),
+    "max": lambda x, y, c: x.max(-1, keepdims=True),
+    "prod": lambda x, y, c: x.prod(keepdims=True) if x.ndim else x,
+    "std": lambda x, y, c: x.std(0, correction=0, keepdims=True),
+    "norm": lambda x, y, c: x.norm(-1, keepdims=True),
+    "logsumexp": lambda x, y, c: x.logsumexp(-1, keepdims=True),
+    "softmax": lambda x, y, c: x.softmax(-1),
+    "log_softmax": lambda x, y, c: x.log_softmax(-1),
+    "cumsum": lambda x, y, c: x.cumsum(0),
+    "index": lambda x, y, c: x[..., ::-1] if x.ndim else x[None],
+    "places": lambda x, y, c: x[np.zeros(3, int)] if x.shape == (3,) else x * x,
+    "concatenate": lambda x, y, c: mg.concatenate([x, y[:1]])[:-1] if x.shape == y.shape == (3,) else x,
+    "matmul": lambda x, y, c: x @ np.eye(3) if x.shape[-1:] == (3,) else x + 0,
+    "gram": lambda x, y, c: (x @ y.T).sum() if x.shape == y.shape == (2, 3) else x * 1,
+    "clone": lambda x, y, c: x.reshape(-1).reshape(x.shape),
+}
+
+
+def build_arrays(shapes: Any, program: Any, seed: int) -> list[mg.Tensor]:
+    rng = np.random.default_rng(seed)
+    nodes: list[Any] = []
+    for shape, dtype, hard in shapes:
+        with np.errstate(over="ignore"):
+            x = np.asarray(rng.choice(HARD, shape) if hard else rng.normal(size=shape)).astype(dtype)
+        nodes.append(mg.Tensor(x, requires_grad=True))
+    for name, i, j, c in program:
+        nodes.append(ARRAY_OPERATIONS[name](nodes[i % len(nodes)], nodes[-1 - j % len(nodes)], c))
+    nodes.append(nodes[-1].sum())
+    return nodes
+
+
+@settings(max_examples=400)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([(), (3,), (2, 3), (1, 3), (2, 1)]), st.sampled_from(("f4", "f8")), st.booleans()),
+        min_size=1,
+        max_size=3,
+    ),
+    st.lists(st.tuples(st.sampled_from(sorted(ARRAY_OPERATIONS)), PLACES, PLACES, CONSTANTS), min_size=1, max_size=8),
+    st.integers(0, 99),
+)
+def test_any_graph_of_arrays(shapes: Any, program: Any, seed: int) -> None:
+    """The fast backward of Tensors: every rule, broadcasting, mixed precisions, hard numbers, to the bit."""
+    fast, plain = build_arrays(shapes, program, seed), build_arrays(shapes, program, seed)
+    assert fast[-1]._fast_backward(), "the fast path gave up"
+    with the_general_walk():
+        plain[-1].backward()
+    assert_same(fast, plain)
+    fast[-1].backward()
+    with the_general_walk():
+        plain[-1].backward()
+    assert_same(fast, plain)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=repr)
+def test_each_rule_of_arrays(row: Row) -> None:
+    """So it is for each rule by itself on all cases of its row: gradients to the bit, each an array of its own."""
+    for seed, case in enumerate(row.family.fixed):
+        built = []
+        for _ in range(2):
+            xs = numbers(row, case, seed)
+            nodes = [
+                mg.Tensor(x, requires_grad=True) if isinstance(given, tuple) else x
+                for x, given in zip(xs, case.inputs, strict=True)
+            ]
+            z = row.rule(*nodes, **case.parameters)
+            tensors = [node for node in nodes if isinstance(node, mg.Tensor)]
+            built.append([*tensors, z, mg.sum(z * np.linspace(0.5, 1.5, z.size).reshape(z.shape))])
+        fast, plain = built
+        assert fast[-1]._fast_backward()
+        with the_general_walk():
+            plain[-1].backward()
+        assert_same(fast, plain)
+        for node in fast:
+            node._grad[...] = 7.0
+        for one, other in zip(fast, plain, strict=True):
+            assert bits(one._data) == bits(other._data)

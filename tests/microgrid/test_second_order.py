@@ -1,0 +1,192 @@
+"""Derivatives of derivatives: each `wrt_*` is itself made of rules, so it can be differentiated like any function."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings, strategies as st
+
+import microgrid as mg
+from microgrid import rules
+from tests.microgrid.checking import (
+    DIFFERENCED,
+    EXACT,
+    close,
+    complex_step,
+    formula_of,
+    gradients,
+    mp_derivative,
+    numbers,
+    scalar_inputs,
+    varied,
+    weights,
+)
+from tests.microgrid.families import Case
+from tests.microgrid.table import ROW_OF, ROWS, SCALAR_ROWS, Row
+
+
+def check_second_order(row: Row, case: Case, seed: int = 0) -> None:
+    """With s = sum_i <v_i, dL/dx_i> and L = <g, z>: ds/dg = J v is exact by a complex step, ds/dx = H v by differences.
+
+    The gradients that are differenced are the formula's, by complex steps: no rule takes part on that side.
+    """
+    xs, positions = numbers(row, case, seed), varied(case)
+    nodes = [mg.Tensor(x, requires_grad=True) if i in positions else x for i, x in enumerate(xs)]
+    z = row.rule(*nodes, **case.parameters)
+    f = formula_of(row, case)
+    g = mg.Tensor(weights(z.shape, seed, z.dtype), requires_grad=True)
+    variables = [nodes[position] for position in positions]
+    first = mg.grad(z, variables, grad_outputs=g, create_graph=True)
+    for gradient, variable in zip(first, variables, strict=True):
+        assert gradient.shape == variable.shape
+        assert gradient.dtype == variable.dtype
+    v = [weights(x.shape, seed + 1) if i in positions else None for i, x in enumerate(xs)]
+    s = mg.sum([mg.sum(gradient * v[position]) for gradient, position in zip(first, positions, strict=True)])
+    along, *second = mg.grad(s, [g, *variables], allow_unused=True)
+    single = z.dtype == np.float32
+
+    stepped = complex_step(f, xs, v)
+    close(along, stepped, 1e-5 if single else EXACT, f"{row}{case}: ds/dg")
+    h = np.finfo(float).eps ** (1 / 3)
+    up = gradients(
+        complex_step, f, [x if d is None else x + h * d for x, d in zip(xs, v, strict=True)], g._data, positions
+    )
+    down = gradients(
+        complex_step, f, [x if d is None else x - h * d for x, d in zip(xs, v, strict=True)], g._data, positions
+    )
+    for position, given_share, above, below in zip(positions, second, up, down, strict=True):
+        expected = (above - below) / (2 * h)
+        share = np.zeros(expected.shape) if given_share is None else given_share
+        close(share, expected, 20 * DIFFERENCED, f"{row}{case}: ds/dx of input {position}")
+
+
+@pytest.mark.parametrize("row", ROWS, ids=repr)
+def test_arrays(row: Row) -> None:
+    """The double-backward pass gives J v and H v for each rule, with broadcasting, 0-d and empty arrays."""
+    for seed, case in enumerate(row.family.fixed):
+        check_second_order(row, case, seed)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=repr)
+def test_arrays_of_any_shape(row: Row) -> None:
+    """So it does for whatever shapes, axes and places hypothesis thinks of."""
+
+    @settings(max_examples=12)
+    @given(row.family.drawn, st.integers(0, 1000))
+    def holds(case: Case, seed: int) -> None:
+        check_second_order(row, case, seed)
+
+    holds()
+
+
+@pytest.mark.parametrize("row", SCALAR_ROWS, ids=repr)
+def test_floats(row: Row) -> None:
+    """All second derivatives of a function of floats, the mixed ones too, are mpmath's at 50 digits to 1e-12."""
+    for seed in range(2):
+        case, xs = scalar_inputs(row, seed)
+        positions = varied(case)
+        nodes: list[Any] = [mg.Value(float(x)) if i in positions else bool(x) for i, x in enumerate(xs)]
+        variables = [nodes[position] for position in positions]
+        first = mg.grad(row.rule(*nodes, **case.parameters), variables, create_graph=True)
+        for i, gradient in enumerate(first):
+            if not gradient.requires_grad:  # it is a constant
+                second: tuple[Any, ...] = (None,) * len(variables)
+            else:
+                second = mg.grad(gradient, variables, allow_unused=True)
+            for j, share in enumerate(second):
+                orders = [(k == i) + (k == j) for k in range(len(variables))]
+                close(share or 0.0, mp_derivative(row, case, xs, orders), EXACT, f"{row}: d2z/dx{i}dx{j}")
+
+
+@pytest.mark.parametrize("make", [mg.Value, lambda x: mg.Tensor(x, requires_grad=True)], ids=["Value", "Tensor"])
+@pytest.mark.parametrize("cube", [lambda x: x**3, lambda x: x * x * x, lambda x: mg.square(x) * x])
+def test_four_derivatives_of_a_cube(make: Any, cube: Any) -> None:
+    """x^3 at 2 has the derivatives 12, 12, 6, 0."""
+    x = make(2.0)
+    z, found = cube(x), []
+    for _ in range(3):
+        (z,) = mg.grad(z, x, create_graph=True)
+        found.append(z.item())
+    last = mg.grad(z, x, allow_unused=True)[0] if z.requires_grad else 0.0
+    assert [*found, float(last or 0.0)] == [12, 12, 6, 0]
+
+
+@pytest.mark.parametrize("y", [0.0, 1.0, 2.0, -1.0, 0.5])
+@pytest.mark.parametrize("make", [mg.Value, lambda x: mg.Tensor(x, requires_grad=True)], ids=["Value", "Tensor"])
+def test_the_second_derivatives_of_a_power(make: Any, y: float) -> None:
+    """Those of x^y at x = 2, at whole exponents too, where a rule may guard against 0: mpmath's, and symmetric."""
+    nodes = [make(2.0), make(y)]
+    first = mg.grad(nodes[0] ** nodes[1], nodes, create_graph=True)
+    xs = [np.array(2.0), np.array(y)]
+    for i, gradient in enumerate(first):
+        for j, share in enumerate(mg.grad(gradient, nodes)):
+            exact = mp_derivative(ROW_OF[rules.power], Case(((), ())), xs, [(k == i) + (k == j) for k in range(2)])
+            close(share, exact, EXACT, f"d2z/dx{i}dx{j}")
+
+
+def test_derivatives_of_fractions_are_exact() -> None:
+    """The third derivative of 1/x at 1/3 is -6 * 81, in fractions."""
+    x = mg.Value(Fraction(1, 3))
+    z = 1 / x
+    for _ in range(3):
+        (z,) = mg.grad(z, x, create_graph=True)
+    assert z.data == Fraction(-486)
+    assert isinstance(z.data, Fraction)
+
+
+@pytest.mark.parametrize("order", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("name", ["exp", "sin", "log", "tanh", "sigmoid", "softplus", "sqrt", "log1p", "tan"])
+def test_higher_derivatives(name: str, order: int) -> None:
+    """To the fifth order each is mpmath's."""
+    row = next(row for row in ROWS if row.rule.__name__ == name)
+    (x,) = (mg.Value(0.7),)
+    z = row.rule(x)
+    for _ in range(order):
+        (z,) = mg.grad(z, x, create_graph=True)
+    close(z.data, mp_derivative(row, Case(((),)), [np.array(0.7)], [order]), EXACT)
+
+
+def test_a_third_derivative_through_broadcasting() -> None:
+    """L = sum_ij (x_i y_j)^3 with x (3, 1), y (2,): d3L/dx_i^3 = 6 sum_j y_j^3, and d3L/dx_i^2 dy_j = 18 x_i y_j^2."""
+    x = mg.Tensor([[1.0], [2.0], [-1.0]], requires_grad=True)
+    y = mg.Tensor([0.5, 3.0], requires_grad=True)
+    (first,) = mg.grad(((x * y) ** 3).sum(), x, create_graph=True)
+    (second,) = mg.grad(first.sum(), x, create_graph=True)
+    by_x, by_y = mg.grad(second.sum(), (x, y))
+    close(by_x, np.full((3, 1), 6 * (0.5**3 + 3.0**3)), EXACT)
+    close(by_y, 18 * 2.0 * np.array([0.5, 3.0]) ** 2, EXACT)
+
+
+def test_the_gradient_of_a_gradient_keeps_its_precision() -> None:
+    """In float32 the second derivatives of every rule are float32 too, and agree with float64's."""
+    for row in ROWS:
+        case = next(case for case in row.family.fixed if all(np.prod(x) for x in case.inputs if isinstance(x, tuple)))
+        seconds = []
+        for dtype in (np.float32, np.float64):
+            xs, positions = numbers(row, case, 0, np.float32), varied(case)
+            nodes = [mg.Tensor(x, True, dtype) if i in positions else x for i, x in enumerate(xs)]
+            variables = [nodes[i] for i in positions]
+            z = row.rule(*nodes, **case.parameters)
+            first = mg.grad(z, variables, grad_outputs=weights(z.shape, 0, z.dtype), create_graph=True)
+            recorded = [gradient.sum() for gradient in first if gradient.requires_grad]
+            if not recorded:
+                continue
+            second = mg.grad(mg.sum(recorded), variables, allow_unused=True)
+            assert {share.dtype for share in second if share is not None} <= {np.dtype(dtype)}, row
+            seconds.append(
+                [np.zeros(x.shape) if share is None else share for share, x in zip(second, variables, strict=True)]
+            )
+        for single, double in zip(*seconds, strict=True) if seconds else ():
+            close(single, double, 1e-4, row.rule.__name__)
+
+
+def test_second_order_reaches_values_through_tensors() -> None:
+    """A Value that scales a Tensor: L = sum (a x)^2 has d2L/da2 = 2 sum x^2 and d2L/dadx = 4 a x."""
+    a, x = mg.Value(1.5), mg.Tensor([1.0, -2.0, 3.0], requires_grad=True)
+    (first,) = mg.grad(mg.sum((a * x) ** 2), a, create_graph=True)
+    by_a, by_x = mg.grad(first, (a, x))
+    close(by_a, 2 * 14.0, EXACT)
+    close(by_x, 4 * 1.5 * np.array([1.0, -2.0, 3.0]), EXACT)

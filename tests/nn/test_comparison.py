@@ -1,0 +1,181 @@
+"""The report finds the ways equal where they are, and a wrong one wrong; it names the cliff."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+import microgrid as mg
+import nn
+from nn import closed_form, comparison
+
+
+@pytest.mark.parametrize("output", [False, True], ids=["logits", "sigmoid"])
+def test_the_ways_agree(case: Any, output: bool) -> None:
+    model = nn.Sequential(case.model, nn.Sigmoid()) if output else case.model
+    report = nn.compare(model, case.X, case.Y)
+    assert 0 < report.worst < 1e-12
+    assert 0 < report.worst_differences < 1e-7
+    assert report.not_finite == []
+    assert set(report.milliseconds) == {"chain", "logits", "differences", "closed"}
+    assert all(t > 0 for t in report.milliseconds.values())
+
+
+def test_the_rows_are_one_a_parameter_and_worst_is_their_largest(case: Any) -> None:
+    report = nn.compare(case.model, case.X, case.Y)
+    rows = report.rows()
+    assert [(row["parameter"], row["shape"]) for row in rows] == [
+        (n, p.shape) for n, p in case.model.named_parameters()
+    ]
+    assert report.worst == max(max(row["chain"], row["logits"]) for row in rows)
+    assert report.worst_differences == max(row["differences"] for row in rows)
+
+
+def test_a_wrong_closed_form_is_found(case: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One factor 1.001 in one of the ways, and `.worst` says 1e-3: the report can fail."""
+    right = closed_form.backward
+    monkeypatch.setattr(closed_form, "backward", lambda A, Y, W: right([*A[:-1], Y + 1.001 * (A[-1] - Y)], Y, W))
+    report = nn.compare(case.model, case.X, case.Y)
+    assert report.worst == pytest.approx(1e-3, rel=0.01)
+    assert report.worst_differences == pytest.approx(1e-3, rel=0.01)
+
+
+def test_a_sigmoid_rule_that_is_off_shows_in_the_chain_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = mg.log
+    monkeypatch.setattr(mg, "log", lambda x: right(x) * 1.001)
+    report = nn.compare(nn.MLP(2, [3, 2], rng=0), np.eye(2), np.eye(2))
+    assert min(report.errors["chain"].values()) > 0.9e-3
+    assert max(report.errors["logits"].values()) < 1e-12
+
+
+def test_neither_weights_nor_gradients_nor_modes_of_the_model_change(case: Any) -> None:
+    nn.BCEWithLogitsLoss()(case.model(mg.Tensor(case.X)), case.Y).backward()
+    weights = case.model.state_dict()
+    gradients = {name: p.grad.copy() for name, p in case.model.named_parameters()}
+    case.model.eval()
+    nn.compare(case.model, case.X, case.Y)
+    assert not case.model.training
+    for name, parameter in case.model.named_parameters():
+        np.testing.assert_array_equal(parameter.detach().numpy(), weights[name])
+        np.testing.assert_array_equal(parameter.grad, gradients[name])
+
+
+@pytest.mark.parametrize("y", [0.0, 1.0])
+def test_the_cliff_is_named_and_is_no_error_of_the_others(y: float) -> None:
+    """At z = 36.74 A rounds to 1: the chain is nan or inf there, and the other ways are right."""
+    model = nn.MLP(1, [2, 1], rng=0)
+    nn.init.constant_(model.layers[2].bias, 36.74)
+    nn.init.constant_(model.layers[2].weight, 0.001)
+    report = nn.compare(model, [[1.0], [2.0]], [[y], [0.25]])
+    assert report.not_finite == ["chain"]
+    assert report.worst == math.inf  # a check `worst < 1e-10` must not pass where one way gave no number
+    assert max(report.errors["logits"].values()) < 1e-10
+    assert report.worst_differences < 1e-4
+    text = str(report)
+    assert "NOT FINITE: chain. At the output z runs from 36.74 to 36.74" in text
+    assert "From z = 36.7368 on" in text
+    assert "nan" not in text
+
+
+@pytest.mark.parametrize(("z", "finite"), [(36.73, True), (36.74, False), (-709.7, True), (-709.8, False)])
+def test_the_cliffs_are_where_the_report_says(z: float, finite: bool) -> None:
+    model = nn.MLP(1, [1], rng=0)
+    nn.init.constant_(model.layers[0].weight, 0.0)
+    nn.init.constant_(model.layers[0].bias, z)
+    report = nn.compare(model, [[1.0]], [[0.0]])
+    assert (report.cliffs[0] < z < report.cliffs[1]) is finite
+    assert report.not_finite == ([] if finite else ["chain"])
+    assert ("NOT FINITE" in str(report)) is not finite
+    assert report.logits == (z, z)
+
+
+def test_in_float32_the_cliff_is_at_16_6355() -> None:
+    model = nn.MLP(2, [3, 1], rng=0, dtype=np.float32)
+    report = nn.compare(model, np.eye(2), [[0], [1]])
+    assert report.worst < 1e-5
+    assert report.cliffs == pytest.approx((-88.7228, 16.6355), abs=1e-4)
+    nn.init.constant_(model.layers[2].bias, 18.0)
+    assert nn.compare(model, np.eye(2), [[0], [1]]).not_finite == ["chain"]
+
+
+def test_differences_are_central_with_the_step_of_the_textbook() -> None:
+    """h = eps^(1/3) max(1, |x|), which balances truncation h^2 against rounding eps / h; and the weights come back."""
+    x, seen = np.array([0.5, -1000.0]), []
+
+    def cube() -> float:
+        seen.append(x.copy())
+        return float(x[0] ** 3 + (x[1] / 1000) ** 3)
+
+    gradient = comparison._central(cube, x)
+    np.testing.assert_allclose(gradient, [0.75, 0.003], rtol=1e-9)
+    assert x.tolist() == [0.5, -1000.0]
+    h = np.finfo(float).eps ** (1 / 3)
+    np.testing.assert_allclose([a[0] for a in seen[:2]], [0.5 + h, 0.5 - h], rtol=1e-15)
+    np.testing.assert_allclose([a[1] for a in seen[2:]], [-1000 + 1000 * h, -1000 - 1000 * h], rtol=1e-15)
+
+
+def test_times_are_medians_in_milliseconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a clock that advances 1 s a look: three runs of each way, and one of the differences."""
+    looks = itertools.count()
+    monkeypatch.setattr(comparison.time, "perf_counter", lambda: float(next(looks)))
+    report = nn.compare(nn.MLP(2, [1], rng=0), np.eye(2), [[0], [1]], repeats=3)
+    assert report.milliseconds == dict.fromkeys(["chain", "logits", "differences", "closed"], 1000.0)
+    assert next(looks) == 2 * (3 + 3 + 1 + 3)
+
+
+def test_the_printed_table(case: Any) -> None:
+    report = nn.compare(case.model, case.X, case.Y)
+    lines = str(report).splitlines()
+    for row, line in zip(report.rows(), lines[3:], strict=False):
+        assert line.split()[2:] == [f"{row[way]:.1e}" for way in ("chain", "logits", "differences")] + ["-"]
+    names = [name for name, _ in case.model.named_parameters()]
+    assert lines[2].split() == ["parameter", "shape", "chain", "logits", "differences", "closed"]
+    assert [line.split()[0] for line in lines[3 : 3 + len(names)]] == names
+    assert max(map(len, lines)) <= 110
+    assert "\n" not in repr(nn.compare(case.model, case.X, case.Y))
+
+
+def test_frozen_parameters_are_left_out() -> None:
+    model = nn.MLP(2, [3, 1], rng=0)
+    model.layers[0].bias.requires_grad_(False)
+    assert [row["parameter"] for row in nn.compare(model, np.eye(2), [[0], [1]]).rows()] == [
+        "layers.0.weight", "layers.2.weight", "layers.2.bias"
+    ]  # fmt: skip
+
+
+def test_a_gradient_of_zero_is_no_division_by_zero() -> None:
+    """Soft labels at their minimum: the gradient is 0 in every exact way."""
+    model = nn.MLP(2, [1], rng=0)
+    for parameter in model.parameters():
+        nn.init.zeros_(parameter)
+    report = nn.compare(model, np.eye(2), [[0.5], [0.5]])
+    assert report.worst == 0.0
+
+
+def test_differences_cost_two_plain_forward_passes_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    """30-16-1: 513 numbers, and no node of a graph; 0.2 s on the 569 rows of the demo."""
+    passes = []
+    forward = closed_form.forward
+    monkeypatch.setattr(closed_form, "forward", lambda X, W, b: passes.append(X.shape) or forward(X, W, b))
+    rng = np.random.default_rng(0)
+    nn.compare(nn.MLP(30, [16, 1], rng=0), rng.normal(size=(20, 30)), rng.integers(0, 2, (20, 1)), repeats=1)
+    closed_form_and_largest_logit = 2
+    assert len(passes) == 2 * 513 + closed_form_and_largest_logit
+
+
+@pytest.mark.parametrize(
+    ("model", "X", "Y", "error", "message"),
+    [
+        (nn.MLP(2, [3, 1], activation="tanh", rng=0), np.eye(2), [[0], [1]], ValueError, "got Linear, Tanh, Linear"),
+        (nn.MLP(2, [1], rng=0), np.eye(2), [0, 1], ValueError, r"target has shape \(2,\)"),
+        (nn.MLP(2, [1], rng=0), np.eye(2), [[0], [2]], ValueError, "target holds 2.0"),
+        (nn.MLP(2, [1], rng=0), [["a", "b"]], [[0]], TypeError, "nn.compare: X must be an array of real numbers"),
+    ],
+)
+def test_refusals(model: Any, X: Any, Y: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        nn.compare(model, X, Y)

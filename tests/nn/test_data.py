@@ -1,0 +1,187 @@
+"""Tables are read or refused with line and column; splits lose nothing; nothing of the test part leaks."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, strategies as st
+
+from nn import data
+
+GOOD = "height,weight,tall\n1.5,50,0\n2.0,90,1\n1.75,-6e1,1\n"
+
+
+def written(folder: Path, text: str, name: str = "table.csv") -> Path:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_table_is_read(tmp_path: Path) -> None:
+    X, Y, features, targets = data.read_csv(written(tmp_path, GOOD), target="tall")
+    assert X.tolist() == [[1.5, 50.0], [2.0, 90.0], [1.75, -60.0]]
+    assert Y.tolist() == [[0.0], [1.0], [1.0]]
+    assert (features, targets) == (["height", "weight"], ["tall"])
+    assert X.dtype == Y.dtype == np.float64
+
+
+def test_several_targets_in_the_order_asked_for(tmp_path: Path) -> None:
+    table = data.read_csv(str(written(tmp_path, GOOD)), target=["tall", "height"])
+    assert table.Y.tolist() == [[0.0, 1.5], [1.0, 2.0], [1.0, 1.75]]
+    assert table.features == ["weight"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\ufeff" + GOOD,
+        GOOD.replace("\n", "\r\n"),
+        GOOD.replace("\n", "\n\n"),
+        GOOD.rstrip("\n"),
+        GOOD.replace("height", '"height"').replace("1.5", '"1.5"'),
+        GOOD.replace(",", ", "),
+    ],
+    ids=["byte order mark", "CRLF", "blank lines", "no last newline", "quotes", "spaces"],
+)
+def test_what_programs_write(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "table.csv"
+    path.write_bytes(text.encode())
+    table = data.read_csv(path, target="tall")
+    assert table.X.tolist() == [[1.5, 50.0], [2.0, 90.0], [1.75, -60.0]]
+    assert table.features == ["height", "weight"]
+
+
+def test_gz_is_unpacked(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv.gz"
+    path.write_bytes(gzip.compress(GOOD.encode()))
+    assert data.read_csv(path, target="tall").X.shape == (3, 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (GOOD.replace("90", ""), "table.csv, line 3, column 'weight': the cell is empty"),
+        (GOOD.replace("90", "heavy"), "table.csv, line 3, column 'weight': 'heavy' is no finite number"),
+        (GOOD.replace("90", "nan"), "line 3, column 'weight': 'nan' is no finite number"),
+        (GOOD.replace("2.0", "-inf"), "line 3, column 'height': '-inf' is no finite number"),
+        (GOOD.replace("90,1", "90"), "line 3: 2 cells, expected 3"),
+        (GOOD.replace("90,1", "90,1,1"), "line 3: 4 cells, expected 3"),
+        ('height,"weight\nin kg",tall\n1.5,50,0\n2.0,x,1\n', "line 4, column 'weight.*in kg': 'x' is no finite number"),
+        (GOOD.replace("weight", "height"), "line 1: column 'height' stands there twice"),
+        (GOOD.replace("tall", "short"), "line 1: no column 'tall', only height, weight, short.*test_data.py"),
+        ("height,weight,tall\n", "no rows below the header"),
+        ("", "the file is empty, expected a header row"),
+    ],
+)
+def test_bad_tables_are_refused_with_line_and_column(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        data.read_csv(written(tmp_path, text), target="tall")
+
+
+def test_a_missing_file_is_pythons_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        data.read_csv(tmp_path / "none.csv", target="y")
+
+
+# Splits
+
+
+@given(st.integers(2, 40), st.floats(0.01, 0.99), st.integers(0, 3))
+def test_a_split_loses_and_doubles_nothing(m: int, test_size: float, seed: int) -> None:
+    X, Y = np.arange(m)[:, None], 10 * np.arange(m)
+    if np.ceil(test_size * m) >= m:
+        return
+    X_train, X_test, Y_train, Y_test = data.train_test_split(X, Y, test_size, rng=seed)
+    assert len(X_test) == np.ceil(test_size * m)
+    assert sorted([*X_train[:, 0], *X_test[:, 0]]) == list(range(m))
+    assert (Y_train == 10 * X_train[:, 0]).all()
+    assert (Y_test == 10 * X_test[:, 0]).all()
+
+
+@given(st.lists(st.integers(0, 3), min_size=4, max_size=60), st.floats(0.1, 0.9), st.integers(0, 3))
+def test_stratified_parts_have_every_label_in_proportion(labels: list[int], test_size: float, seed: int) -> None:
+    m = len(labels)
+    held = int(np.ceil(test_size * m))
+    if held >= m:
+        return
+    Y = np.array(labels)
+    _, _, Y_train, Y_test = data.train_test_split(np.arange(m), Y, test_size, rng=seed, stratify=Y)
+    assert (len(Y_train), len(Y_test)) == (m - held, held)
+    for label in set(labels):
+        assert abs((Y_test == label).sum() - labels.count(label) * held / m) < 1
+        assert (Y_test == label).sum() + (Y_train == label).sum() == labels.count(label)
+
+
+def test_what_is_left_over_goes_to_the_largest_remainders() -> None:
+    """Half of 2, 3 and 5 samples is 1, 1.5 and 2.5: the fifth sample is not of the first label."""
+    labels = np.repeat([0, 1, 2], [2, 3, 5])
+    Y_test = data.train_test_split(labels, labels, 0.5, rng=0, stratify=labels)[3]
+    assert np.bincount(Y_test).tolist() == [1, 2, 2]
+
+
+def test_a_split_is_shuffled_and_repeats_for_a_seed() -> None:
+    X = np.arange(100)
+    first, again, other = (data.train_test_split(X, X, rng=seed) for seed in (0, 0, 1))
+    assert all((a == b).all() for a, b in zip(first, again, strict=True))
+    assert (first[0] != other[0]).any()
+    assert first[0].tolist() != sorted(first[0])
+    stratified = data.train_test_split(X, X, rng=0, stratify=X >= 50)
+    assert stratified[1].tolist() != sorted(stratified[1])
+    assert len(data.train_test_split(X, X, test_size=7, rng=0)[1]) == 7
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: data.train_test_split(np.zeros(4), np.zeros(3)), "X has 4 samples, Y has 3, expected as many"),
+        (lambda: data.train_test_split(np.zeros(4), np.zeros(4), stratify=[1, 0]), "stratify has 2"),
+        (lambda: data.train_test_split(np.zeros(4), np.zeros(4), test_size=1.0), "leaves one part empty"),
+        (lambda: data.train_test_split(np.zeros(4), np.zeros(4), test_size=0), "leaves one part empty"),
+        (lambda: data.train_test_split(np.zeros(0), np.zeros(0)), "of 0 samples leaves one part empty"),
+    ],
+)
+def test_splits_are_checked(call: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+# Standardisation
+
+
+def test_columns_of_the_training_part_get_mean_0_and_deviation_1() -> None:
+    rng = np.random.default_rng(0)
+    train, test = rng.normal(5, 3, (50, 4)), rng.normal(-2, 1, (20, 4))
+    scaled, held_out = data.standardize(train, test)
+    np.testing.assert_allclose(scaled.mean(axis=0), 0, atol=1e-14)
+    np.testing.assert_allclose(scaled.std(axis=0), 1, rtol=1e-14)
+    np.testing.assert_allclose(held_out, (test - train.mean(axis=0)) / train.std(axis=0), rtol=1e-14)
+    (alone,) = data.standardize(train)
+    np.testing.assert_array_equal(alone, scaled)  # what the test part holds changes nothing
+
+
+def test_a_constant_column_becomes_0_whatever_its_rounding() -> None:
+    train = np.full((7, 1), 0.1)
+    assert train.mean() != 0.1 or train.std() == 0  # the rounding that must not be divided by
+    scaled, held_out = data.standardize(train, [[2.5]])
+    assert (scaled == 0).all()
+    assert held_out.tolist() == [[2.4]]  # shifted, and left at its scale
+    assert data.standardize([[3.0, 4.0]])[0].tolist() == [[0.0, 0.0]]  # one row is constant
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        (([[1.0, np.nan]],), ValueError, r"the training part is not finite at index \(0, 1\)"),
+        ((np.zeros((0, 2)),), ValueError, "the training part is empty"),
+        (([[1.0, 2.0]], [[1.0]]), ValueError, r"got shapes \(1, 2\), \(1, 1\), expected \(m, n\) and the same n"),
+        (([1.0, 2.0],), ValueError, r"got shapes \(2,\), expected \(m, n\)"),
+        (([["a"]],), TypeError, "standardize: data must be an array of real numbers"),
+    ],
+)
+def test_standardisation_is_checked(given: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        data.standardize(*given)
