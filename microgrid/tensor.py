@@ -89,6 +89,10 @@ class Tensor(Node):
             raise ValueError(
                 f"data: expected an array of shape {self._data.shape}, got {array.shape}, at {sites.here()}"
             )
+        self._replace(array)
+
+    def _replace(self, array: Any) -> None:
+        """Hold another array, of the same shape and type, that nobody else will write to."""
         self._data = array
         stale.taken_back(self)
         self._renew()
@@ -255,9 +259,7 @@ class Tensor(Node):
             )
         # a new array in place of the old one, which views and older graphs may hold
         new = kinds.quietly(ufunc, self._data, _data(other))
-        self._data = self._fitted(new, operator)
-        stale.taken_back(self)
-        self._renew()
+        self._replace(self._fitted(new, operator))
         return self
 
     # ------------------------------------------------------------------ functions, as methods

@@ -33,8 +33,7 @@ def constant_(tensor: Filled, val: float) -> Filled:
     >>> constant_(mg.Tensor([0.0, 0.0]), 3.0).tolist()
     [3.0, 3.0]
     """
-    tensor._data[...] = val
-    tensor._renew()
+    tensor._replace(np.full(tensor.shape, val, tensor.dtype))
     return tensor
 
 
@@ -71,8 +70,7 @@ def uniform_(tensor: Filled, a: float = 0.0, b: float = 1.0, rng: Rng = None) ->
     """
     if not (math.isfinite(a) and math.isfinite(b) and a <= b):
         raise ValueError(f"uniform_: expected finite bounds a <= b, got a={a}, b={b}, at {mg.sites.here()}")
-    tensor._data[...] = np.random.default_rng(rng).uniform(a, b, tensor.shape)
-    tensor._renew()
+    tensor._replace(np.random.default_rng(rng).uniform(a, b, tensor.shape).astype(tensor.dtype))
     return tensor
 
 
@@ -99,8 +97,7 @@ def normal_(tensor: Filled, mean: float = 0.0, std: float = 1.0, rng: Rng = None
     """
     if not std >= 0:
         raise ValueError(f"normal_: expected std >= 0, got {std}, at {mg.sites.here()}")
-    tensor._data[...] = np.random.default_rng(rng).normal(mean, std, tensor.shape)
-    tensor._renew()
+    tensor._replace(np.random.default_rng(rng).normal(mean, std, tensor.shape).astype(tensor.dtype))
     return tensor
 
 

@@ -228,8 +228,7 @@ class Module:
                 f"Error(s) in loading state_dict for {type(self).__name__}, at {mg.sites.here()}:\n\t{listed}"
             )
         for name, array in arrays.items():
-            own[name]._data[...] = array
-            own[name]._renew()
+            own[name]._replace(np.array(array, own[name].dtype))
         return IncompatibleKeys(missing, unexpected)
 
     # Printing

@@ -11,6 +11,7 @@ import numpy as np
 
 import microgrid as mg
 from nn.module import clear_gradients
+from nn.targets import Array
 
 __microgrid_machinery__ = True
 
@@ -20,7 +21,8 @@ Group: TypeAlias = dict[str, Any]
 class Optimizer:
     """Base of the optimisers: groups of parameters with their settings, and what is remembered of each parameter.
 
-    A subclass defines `update(parameter, group)`, which writes `parameter._data` in place.
+    A subclass defines `update(parameter, group)`, which returns the parameter's next array and leaves the present one
+    alone: graphs may hold views of it.
 
     Parameters
     ----------
@@ -80,8 +82,8 @@ class Optimizer:
         _positive("learning rate", group["lr"])
         _at_least_zero("weight_decay", group["weight_decay"])
 
-    def update(self, parameter: mg.Tensor, group: Group) -> None:
-        """Move one parameter that has a gradient; subclasses define it."""
+    def update(self, parameter: mg.Tensor, group: Group) -> Array:
+        """The next array of a parameter that has a gradient; subclasses define it."""
         raise NotImplementedError
 
     def step(self) -> None:
@@ -89,8 +91,7 @@ class Optimizer:
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter._grad is not None:
-                    self.update(parameter, group)
-                    parameter._renew()
+                    parameter._replace(self.update(parameter, group))
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients (or, with False, fill them with zeros in place)."""
@@ -216,7 +217,7 @@ class SGD(Optimizer):
         if group["nesterov"] and (group["momentum"] <= 0 or group["dampening"] != 0):
             raise ValueError(f"Nesterov momentum requires a momentum and zero dampening, at {mg.sites.here()}")
 
-    def update(self, parameter: mg.Tensor, group: Group) -> None:
+    def update(self, parameter: mg.Tensor, group: Group) -> Array:
         """The recurrence in the notes of the class."""
         v, g = parameter._data, _gradient(parameter, group)
         if mu := group["momentum"]:
@@ -228,7 +229,7 @@ class SGD(Optimizer):
                 u *= mu
                 u += (1 - group["dampening"]) * g
             g = g + mu * u if group["nesterov"] else u
-        v -= group["lr"] * g
+        return v - group["lr"] * g  # type: ignore[no-any-return]
 
 
 class Adam(Optimizer):
@@ -302,7 +303,7 @@ class Adam(Optimizer):
                     f"Invalid beta parameter at index {index}: {beta}, expected [0, 1), at {mg.sites.here()}"
                 )
 
-    def update(self, parameter: mg.Tensor, group: Group) -> None:
+    def update(self, parameter: mg.Tensor, group: Group) -> Array:
         """The recurrence in the notes of the class."""
         v, g = parameter._data, _gradient(parameter, group)
         beta1, beta2 = group["betas"]
@@ -320,7 +321,7 @@ class Adam(Optimizer):
         size = np.sqrt(s)
         size /= math.sqrt(1 - beta2**t)
         size += group["eps"]
-        v -= group["lr"] / (1 - beta1**t) * r / size
+        return v - group["lr"] / (1 - beta1**t) * r / size  # type: ignore[no-any-return]
 
 
 def _gradient(parameter: mg.Tensor, group: Group) -> Any:

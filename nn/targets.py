@@ -1,7 +1,7 @@
-"""What a loss asks of its target, checked once for each array.
+"""What a loss asks of its target, checked at each step, or once for an array that cannot be written to.
 
-A target is the same array step after step, so a check remembers (by identity, weakly) the arrays it has passed:
-the second step pays a dictionary look-up. An array that is written to after it was passed is not looked at again.
+A read-only target, such as `nn.fit` makes, is remembered (by identity, weakly) when it has passed: the second step
+pays a dictionary look-up.
 """
 
 from __future__ import annotations
@@ -22,14 +22,15 @@ Data: TypeAlias = mg.Tensor | ArrayLike
 
 
 def once_per_array(check: Callable[..., None]) -> Callable[..., None]:
-    """Make `check(name, array, *rest)` run once for each array object and `rest`."""
+    """Make `check(name, array, *rest)` run once for each read-only array and `rest`."""
     passed: WeakValueDictionary[tuple[int, ...], Array] = WeakValueDictionary()
 
     def checked(name: str, array: Array, *rest: int) -> None:
         key = (id(array), *rest)
         if passed.get(key) is not array:
             check(name, array, *rest)
-            passed[key] = array
+            if array.base is None and not array.flags.writeable:
+                passed[key] = array
 
     checked.__doc__ = check.__doc__
     return checked

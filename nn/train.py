@@ -254,12 +254,11 @@ class _Best:
     def look(self, epoch: int, value: float) -> None:
         if value < self.value:
             self.epoch, self.value = epoch, value
-            self.weights = [parameter._data.copy() for parameter in self.parameters]
+            self.weights = [parameter._data.copy() for parameter in self.parameters]  # they may be handed out
 
     def restore(self) -> None:
         for parameter, weights in zip(self.parameters, self.weights, strict=False):  # none where none were kept
-            parameter._data[...] = weights
-            parameter._renew()
+            parameter._replace(weights)
 
 
 def _batches(X: mg.Tensor, Y: Array, size: int | None, rng: np.random.Generator) -> Iterator[tuple[mg.Tensor, Array]]:
@@ -324,7 +323,9 @@ def _dataset(role: str, data: Pair, loss: LossFunction, model: Module) -> tuple[
     if isinstance(loss, Loss):
         loss.check_target(Y)
     dtype = next(model.parameters()).dtype
-    return mg.Tensor(X.astype(dtype)), Y.astype(dtype if Y.dtype.kind == "f" else Y.dtype)
+    Y = Y.astype(dtype if Y.dtype.kind == "f" else Y.dtype)
+    Y.setflags(write=False)  # so that the loss need look at it once only
+    return mg.Tensor(X.astype(dtype)), Y
 
 
 def _not_finite(what: str, loss: LossFunction) -> FloatingPointError:

@@ -1,4 +1,4 @@
-"""A target is looked at once, and arrays are not kept alive for it."""
+"""A target that cannot be written to is looked at once, and arrays are not kept alive for it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,16 @@ import pytest
 from nn import targets
 
 
-def test_a_check_runs_once_for_each_array_and_count() -> None:
+def locked(*numbers: float) -> np.ndarray:
+    array = np.array(numbers)
+    array.setflags(write=False)
+    return array
+
+
+def test_a_check_runs_once_for_each_locked_array_and_count() -> None:
     looked: list[object] = []
     check = targets.once_per_array(lambda name, array, *rest: looked.append(rest))
-    first, second = np.zeros(3), np.zeros(3)
+    first, second = locked(0, 0, 0), locked(0, 0, 0)
     for array in (first, first, second, first):
         check("x", array)
     assert len(looked) == 2
@@ -24,21 +30,34 @@ def test_a_check_runs_once_for_each_array_and_count() -> None:
     assert looked[2:] == [(5,), (6,)]
 
 
+def test_what_can_be_written_to_is_looked_at_again() -> None:
+    """Also through a locked view of it."""
+    labels = np.zeros(3)
+    view = labels.view()
+    view.setflags(write=False)
+    for array in (labels, view):
+        labels[1] = 1.0
+        targets.check_labels("loss", array)
+        labels[1] = 2.0
+        with pytest.raises(ValueError, match=r"target holds 2\.0 at index \(1,\)"):
+            targets.check_labels("loss", array)
+
+
 def test_a_refused_array_is_refused_again() -> None:
-    wrong = np.array([0.0, 2.0])
+    wrong = locked(0.0, 2.0)
     for _ in range(2):
         with pytest.raises(ValueError, match=r"target holds 2\.0"):
             targets.check_labels("loss", wrong)
 
 
 def test_the_memory_keeps_no_array_and_takes_no_new_array_for_an_old_one() -> None:
-    array = np.zeros(3)
+    array = locked(0, 0, 0)
     targets.check_labels("loss", array)
     alive = weakref.ref(array)
     del array
     gc.collect()
     assert alive() is None
     for _ in range(50):  # some of them get the memory, and so the id, of a passed one
-        targets.check_labels("loss", np.zeros(3))
+        targets.check_labels("loss", locked(0, 0, 0))
         with pytest.raises(ValueError, match=r"target holds 2\.0"):
-            targets.check_labels("loss", np.full(3, 2.0))
+            targets.check_labels("loss", locked(2, 2, 2))
