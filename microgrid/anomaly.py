@@ -21,9 +21,7 @@ class AnomalyError(FloatingPointError):
     """The first number that is not finite, under `detect_anomaly`."""
 
 
-def explained(
-    error: Exception, rule: type[Rule], numbers: Sequence[Any], parameters: dict[str, Any]
-) -> Exception:
+def explained(error: Exception, rule: type[Rule], numbers: Sequence[Any], parameters: dict[str, Any]) -> Exception:
     """An error of NumPy's or ours as the user's: the operation, the shapes, the reason, the line."""
     reason = str(error).removeprefix(f"{rule.__name__}: ")
     shapes = [np.shape(x) for x in numbers]

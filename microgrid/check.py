@@ -138,9 +138,7 @@ def _verdict(
     return f"the gradient is {gradient:.10g}, the central difference {(left + right) / 2:.10g}"
 
 
-def _jacobians(
-    func: Callable[..., Any], given: list[Any], data: list[Any], checked: list[int]
-) -> Iterator[list[Any]]:
+def _jacobians(func: Callable[..., Any], given: list[Any], data: list[Any], checked: list[int]) -> Iterator[list[Any]]:
     """For each output, for each checked input, the array of gradients, shaped (*output, *input)."""
     nodes = [_like(x, a, x.requires_grad) for x, a in zip(given, data, strict=True)]
     targets = [nodes[position] for position in checked]

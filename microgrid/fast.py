@@ -25,6 +25,8 @@ __microgrid_machinery__ = True
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+RULES = "microgrid.rules"  # the module whose rules are mathematics and nothing else
+
 
 # ---------------------------------------------------------------------------------------- operators of floats
 
@@ -75,8 +77,7 @@ def emit_operator(
             f"    if kind is Value: {other} = other._data",
             f"    elif kind is float or kind is int: {other} = other",
             f"    else: return plain({given})",
-            "    if not self.requires_grad and (kind is not Value or not other.requires_grad):"
-            f" return plain({given})",
+            f"    if not self.requires_grad and (kind is not Value or not other.requires_grad): return plain({given})",
         ]
     else:
         lines += [f"    if not self.requires_grad: return plain({given})"]
@@ -153,15 +154,19 @@ def _derivatives(rule: type[Rule]) -> dict[str, Any]:
 
 
 def _share(rule: type[Rule], x: str, wrt: Callable[..., Any], code: type[Code]) -> str:
-    """A derivative written out, where it is arithmetic; a call of it, where it is more than that."""
+    """A derivative written out, where it is arithmetic; a call of it, where it is more than that.
+
+    Only our own rules are written out: a user's may print, count, stop in a debugger or look at types.
+    """
     arguments = ["g", "z", *rule.inputs]
     if rule.parameters:
         return f"wrt_{x}({', '.join(arguments)}, **node.parameters)"
-    try:
-        written = wrt(*map(code, arguments))
-    except Exception:  # it asks for a shape, a sign, or whatever else code has not: then it wants numbers
-        written = None
-    return str(written) if isinstance(written, (Code, int)) else f"wrt_{x}({', '.join(arguments)})"
+    if rule.__module__ == RULES:
+        try:
+            return str(wrt(*map(code, arguments)))
+        except (AttributeError, TypeError):  # it asks for a shape or a matrix product: then it wants arrays
+            pass
+    return f"wrt_{x}({', '.join(arguments)})"
 
 
 def _exactly(node: Any, wrt: Callable[..., Any]) -> Any:

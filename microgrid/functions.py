@@ -313,9 +313,7 @@ def _explicit(subscripts: str, xs: Sequence[Any]) -> str:
     terms, arrow, result = subscripts.replace(" ", "").partition("->")
     operands = terms.split(",")
     if len(operands) != len(xs):
-        raise ValueError(
-            f"einsum: {subscripts!r} names {len(operands)} operands, got {len(xs)}, at {sites.here()}"
-        )
+        raise ValueError(f"einsum: {subscripts!r} names {len(operands)} operands, got {len(xs)}, at {sites.here()}")
     free = [letter for letter in LETTERS if letter not in subscripts]
     widest = ""
     for i, (term, x) in enumerate(zip(operands, xs, strict=True)):

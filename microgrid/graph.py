@@ -530,9 +530,7 @@ def listed_nodes(nodes: Any, argument: str) -> tuple[Node, ...]:
         raise ValueError(f"{argument}: expected at least one node, got none, at {sites.here()}")
     for node in listed:
         if not isinstance(node, Node):
-            raise TypeError(
-                f"{argument}: expected Values and Tensors, got {type(node).__name__}, at {sites.here()}"
-            )
+            raise TypeError(f"{argument}: expected Values and Tensors, got {type(node).__name__}, at {sites.here()}")
         if not node.requires_grad:
             raise ValueError(f"{argument}: {node._described()} does not require a gradient, at {sites.here()}")
     return listed

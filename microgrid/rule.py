@@ -75,8 +75,7 @@ class Rule:
         for name in derivatives:
             if signatures[name] != expected:
                 raise TypeError(
-                    f"rule {cls.__name__}: {name} takes {_written(*signatures[name])}, "
-                    f"expected {_written(*expected)}"
+                    f"rule {cls.__name__}: {name} takes {_written(*signatures[name])}, expected {_written(*expected)}"
                 )
         cls.wrt = tuple(derivatives.get(f"wrt_{name}") for name in cls.inputs)
 

@@ -433,15 +433,15 @@ def _array(data: Any, dtype: Any, what: str) -> Any:
         )
     try:
         array = np.array(data)
+        wanted = array.dtype if dtype is None else np.dtype(dtype)
     except (TypeError, ValueError) as error:
         raise type(error)(f"{what}: expected an array of numbers: {error}, at {sites.here()}") from None
     if array.dtype.kind == "O" and isinstance(data, int):
         array = np.array(kinds.as_float(data))  # an int beyond all floats
-    if array.dtype.kind not in "fiub":
-        raise TypeError(
-            f"{what}: expected numbers, got {type(data).__name__} of {array.dtype}: {str(data)[:40]}, at {sites.here()}"
-        )
-    return array if dtype is None else kinds.quietly(array.astype, dtype, copy=False)
+    if array.dtype.kind not in "fiub" or wanted.kind not in "fiub":
+        given = f"{type(data).__name__} of {array.dtype}" if wanted.kind in "fiub" else f"dtype {wanted}"
+        raise TypeError(f"{what}: expected real numbers, got {given}: {str(data)[:40]}, at {sites.here()}")
+    return kinds.quietly(array.astype, wanted, copy=False)
 
 
 def _holds_node(data: Any) -> bool:

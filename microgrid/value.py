@@ -267,9 +267,7 @@ def _number(data: Any, what: str) -> Any:
     if isinstance(data, Node):
         raise TypeError(f"{what}: expected a number, got a {type(data).__name__}: take its .data, at {sites.here()}")
     if isinstance(data, np.ndarray) and data.ndim:
-        raise TypeError(
-            f"{what}: expected a number, got an array of shape {data.shape}: use Tensor, at {sites.here()}"
-        )
+        raise TypeError(f"{what}: expected a number, got an array of shape {data.shape}: use Tensor, at {sites.here()}")
     if isinstance(data, (np.ndarray, np.generic)):
         data = data.item()
     if isinstance(data, complex):

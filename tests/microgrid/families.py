@@ -71,7 +71,7 @@ def elementwise(number: int, *parameters: dict[str, Any]) -> Family:
 CHOICE = family(
     [
         Case((condition(c), x, y))
-        for c, (x, y) in [((2, 3), ((2, 3), (3,))), ((3,), ((2, 1), ())), ((0, 3), ((3,), (1,)))]
+        for c, (x, y) in [((2, 3), ((2, 3), (3,))), ((3,), ((2, 1), ())), ((0, 3), ((0, 3), (1,)))]
     ]
     + [Case((np.array(c), (), ())) for c in (True, False)],
     broadcast_shapes(3).map(lambda three: Case((condition(three[0]), *three[1:]))),

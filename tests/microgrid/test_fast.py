@@ -106,11 +106,12 @@ def build(operations: dict[str, Operation], leaves: Sequence[float], program: An
     return nodes
 
 
+LEAVES = st.lists(NUMBERS, min_size=1, max_size=3)
+PROGRAMS = st.lists(st.tuples(st.sampled_from(sorted(FAST)), PLACES, PLACES, CONSTANTS), min_size=1, max_size=12)
+
+
 @settings(max_examples=600)
-@given(
-    st.lists(NUMBERS, min_size=1, max_size=3),
-    st.lists(st.tuples(st.sampled_from(sorted(FAST)), PLACES, PLACES, CONSTANTS), min_size=1, max_size=12),
-)
+@given(LEAVES, PROGRAMS)
 def test_any_graph_of_floats(leaves: list[float], program: Any) -> None:
     """Operators and backward, fast and plain, over every scalar rule, at infinities, nan, and zeros of both signs."""
     fast, plain = build(FAST, leaves, program), build(PLAIN, leaves, program)
@@ -134,6 +135,19 @@ def test_each_operation_at_hard_points(name: str) -> None:
             with the_general_walk():
                 plain[-1].backward()
             assert_same(fast, plain)
+
+
+@settings(max_examples=200)
+@given(LEAVES, PROGRAMS)
+def test_any_recorded_pass_over_floats(leaves: list[float], program: Any) -> None:
+    """With create_graph the gradients are nodes that hold the same numbers."""
+    nodes = build(FAST, leaves, program)
+    inputs = nodes[: len(leaves)]
+    plain, recorded = (mg.grad(nodes[-1], inputs, create_graph=create, allow_unused=True) for create in (False, True))
+    for number, node in zip(plain, recorded, strict=True):
+        assert (number is None) is (node is None)
+        if node is not None:
+            np.testing.assert_allclose(node._data, number, rtol=1e-13)
 
 
 OPERATORS = sorted(
@@ -321,16 +335,15 @@ def build_arrays(shapes: Any, program: Any, seed: int) -> list[mg.Tensor]:
     return nodes
 
 
-@settings(max_examples=400)
-@given(
-    st.lists(
-        st.tuples(st.sampled_from([(), (3,), (2, 3), (1, 3), (2, 1)]), st.sampled_from(("f4", "f8")), st.booleans()),
-        min_size=1,
-        max_size=3,
-    ),
-    st.lists(st.tuples(st.sampled_from(sorted(ARRAY_OPERATIONS)), PLACES, PLACES, CONSTANTS), min_size=1, max_size=8),
-    st.integers(0, 99),
+SHAPES = st.tuples(st.sampled_from([(), (3,), (2, 3), (1, 3), (2, 1)]), st.sampled_from(("f4", "f8")), st.booleans())
+ARRAYS = st.lists(SHAPES, min_size=1, max_size=3)
+ARRAY_PROGRAMS = st.lists(
+    st.tuples(st.sampled_from(sorted(ARRAY_OPERATIONS)), PLACES, PLACES, CONSTANTS), min_size=1, max_size=8
 )
+
+
+@settings(max_examples=400)
+@given(ARRAYS, ARRAY_PROGRAMS, st.integers(0, 99))
 def test_any_graph_of_arrays(shapes: Any, program: Any, seed: int) -> None:
     """The fast backward of Tensors: every rule, broadcasting, mixed precisions, hard numbers, to the bit."""
     fast, plain = build_arrays(shapes, program, seed), build_arrays(shapes, program, seed)
@@ -342,6 +355,23 @@ def test_any_graph_of_arrays(shapes: Any, program: Any, seed: int) -> None:
     with the_general_walk():
         plain[-1].backward()
     assert_same(fast, plain)
+
+
+@settings(max_examples=150)
+@given(ARRAYS, ARRAY_PROGRAMS, st.integers(0, 99))
+def test_any_recorded_pass_over_arrays(shapes: Any, program: Any, seed: int) -> None:
+    """With create_graph the gradients hold the same numbers, in the same shapes and precisions, and run back again."""
+    nodes = build_arrays(shapes, program, seed)
+    inputs = nodes[: len(shapes)]
+    plain, recorded = (mg.grad(nodes[-1], inputs, create_graph=create, allow_unused=True) for create in (False, True))
+    for array, node in zip(plain, recorded, strict=True):
+        assert (array is None) is (node is None)
+        if node is not None:
+            assert (node.shape, node.dtype) == (array.shape, array.dtype)
+            np.testing.assert_allclose(node._data, array, rtol=1e-5 if array.dtype == np.float32 else 1e-11, atol=1e-30)
+    again = mg.sum([mg.sum(node) for node in recorded if node is not None])
+    if again.requires_grad:
+        again.backward()
 
 
 @pytest.mark.parametrize("row", ROWS, ids=repr)

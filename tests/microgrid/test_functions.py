@@ -128,18 +128,23 @@ def test_hard_points_of_values(name, function, inputs, value, gradients):
     assert same([float(g) for g in mg.grad(z, xs)], gradients, 1e-15)
 
 
-@pytest.mark.parametrize(("name", "function", "inputs", "value", "gradients"), SCALAR + OURS)
+def in_both_precisions(rows):
+    """Each row with "float64", and with "float32" unless the point lies beyond it."""
+    fits = [row for row in rows if not any(1e38 < abs(x) < inf for x in row[2])]
+    return [("float64", *row) for row in rows] + [("float32", *row) for row in fits]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "name", "function", "inputs", "value", "gradients"), in_both_precisions(SCALAR + OURS)
+)
 @pytest.mark.parametrize("shape", [(), (2, 1)])
-@pytest.mark.parametrize("dtype", [np.float64, np.float32])
-def test_hard_points_of_tensors(name, function, inputs, value, gradients, shape, dtype):
+def test_hard_points_of_tensors(dtype, name, function, inputs, value, gradients, shape):
     """Decisions 10 and 11: a Tensor gives the same numbers in float64 and float32, and keeps its precision."""
-    if dtype == np.float32 and any(1e38 < abs(x) < inf for x in inputs):
-        pytest.skip("the point lies beyond float32")
     xs = [mg.Tensor(np.full(shape, x, dtype), requires_grad=True) for x in inputs]
     z = function(mg, *xs)
     assert type(z.detach().numpy()) is np.ndarray
     z.backward(np.ones(shape))
-    tolerance = 1e-15 if dtype == np.float64 else 3e-7
+    tolerance = 1e-15 if dtype == "float64" else 3e-7
     assert z.dtype == dtype
     assert all(x.grad.dtype == dtype for x in xs)
     assert same(z.tolist(), np.full(shape, value), tolerance)
@@ -163,14 +168,10 @@ def test_hard_points_of_reductions(name, function, numbers, value, gradient, dty
 
 
 @pytest.mark.oracles
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize(("name", "function", "inputs", "value", "gradients"), SCALAR)
-def test_the_table_is_torchs(name, function, inputs, value, gradients, dtype):
+@pytest.mark.parametrize(("dtype", "name", "function", "inputs", "value", "gradients"), in_both_precisions(SCALAR))
+def test_the_table_is_torchs(dtype, name, function, inputs, value, gradients):
     """NUMERICS: the numbers written out above are what torch itself gives, in both precisions."""
     torch = pytest.importorskip("torch")
-    if dtype == "float32" and any(1e38 < abs(x) < inf for x in inputs):
-        pytest.skip("the point lies beyond float32")
-    torch.clip = torch.clamp
     xs = [torch.tensor(x, dtype=getattr(torch, dtype), requires_grad=True) for x in inputs]
     z = function(torch, *xs)
     z.backward()
@@ -380,6 +381,28 @@ def test_stack_of_values_is_a_tensor():
     assert all(type(v.grad) is float for v in values)
 
 
+@pytest.mark.parametrize(
+    ("function", "value", "gradients"),
+    [
+        (mg.mean, 2.0, [1 / 3] * 3),
+        (mg.max, 3.0, [0.0, 0.0, 1.0]),
+        (mg.prod, 6.0, [6.0, 3.0, 2.0]),
+        (lambda xs: mg.sum(xs, axis=0), 6.0, [1.0] * 3),
+        (lambda xs: mg.matmul(xs, [1.0, 10.0, 100.0]), 321.0, [1.0, 10.0, 100.0]),
+        (lambda xs: mg.dot(iter(xs), iter([1.0, 10.0, 100.0])), 321.0, [1.0, 10.0, 100.0]),
+        (lambda xs: mg.softmax(xs).sum(), 1.0, [0.0] * 3),
+        (lambda xs: mg.norm(xs[:2]), 5**0.5, [1 / 5**0.5, 2 / 5**0.5, 0.0]),
+    ],
+)
+def test_lists_of_values_are_vectors(function, value, gradients):
+    """A list of Values serves wherever an array does."""
+    xs = [mg.Value(1.0), mg.Value(2.0), mg.Value(3.0)]
+    z = function(xs)
+    z.backward()
+    assert z.item() == pytest.approx(value)
+    assert [x.grad for x in xs] == pytest.approx(gradients, abs=1e-16)
+
+
 def test_repeated_indices_add_up():
     """PEERS lesson 21: the gradient of x[[0, 0, 1]] counts place 0 twice; so do take_along_axis and boolean masks."""
     x = mg.Tensor([1.0, 2.0, 3.0], requires_grad=True)
@@ -397,6 +420,47 @@ def test_repeated_indices_add_up():
     x.zero_grad()
     x[mg.Tensor([1, 1])].sum().backward()
     assert x.grad.tolist() == [0.0, 2.0, 0.0]
+
+
+class branching(mg.Rule):  # noqa: N801 (a rule is a function)
+    """z = x^2, with a derivative that asks what it is given, as users' rules do."""
+
+    def value(x):
+        return x * x
+
+    def wrt_x(g, z, x):
+        if isinstance(x, float):
+            return g * (2 * x if x > 0 else x + x)
+        return g * (2 * x) if isinstance(x, (np.ndarray, np.generic, mg.Node)) else g * 777
+
+
+class counting(mg.Rule):  # noqa: N801 (a rule is a function)
+    """z = 3 x, which keeps count of its passes."""
+
+    passes = 0
+
+    def value(x):
+        return 3 * x
+
+    def wrt_x(g, z, x):
+        counting.passes += 1
+        return g * 3
+
+
+@pytest.mark.parametrize("make", [mg.Value, lambda x: mg.Tensor([x], requires_grad=True)], ids=["Value", "Tensor"])
+def test_rules_of_users(make):
+    """A rule of the user's own may look at types, branch, print and count: each pass calls it, on numbers."""
+    for point in (3.0, -3.0):
+        x = make(point)
+        for _ in range(2):
+            mg.apply(branching, x).backward()
+        assert np.ravel(x.grad)[0] == 4 * point
+        (found,) = mg.grad(mg.apply(branching, x), x)
+        assert np.ravel(found)[0] == 2 * point
+    before = counting.passes
+    for _ in range(3):
+        mg.apply(counting, x).backward()
+    assert counting.passes == before + 3
 
 
 # ------------------------------------------------------------------------------------ errors (decision 12)

@@ -568,9 +568,9 @@ def test_rules_of_unwanted_inputs_do_not_run():
     x, y = vector(1.0), vector(2.0)
     mg.grad(mg.apply(probe, x, y), y)
     assert ran == ["y"]
-    mg.apply(probe, x, 2.0).backward()
+    mg.grad(mg.apply(probe, x, 2.0), x)
     assert ran == ["y", "x"]
-    mg.apply(probe, mg.Tensor([1.0]), y).backward()
+    mg.grad(mg.apply(probe, mg.Tensor([1.0]), y), y)
     assert ran == ["y", "x", "y"]
 
 
@@ -721,6 +721,90 @@ def test_gradients_of_zero_d_tensors_are_arrays():
         assert type(found) is np.ndarray
         x.grad[...] = 7
         assert float(x.grad) == 7.0
+
+
+# ------------------------------------------------------------------------------------ 16: one pass, two ways
+
+
+LEAVES = {
+    "matrix": np.array([[0.5, -1.5, 2.0], [0.0, 3.0, -0.25]]),
+    "row": np.array([1.0, -2.0, 0.5]),
+    "column": np.array([[2.0], [-1.0]]),
+    "one": np.array(1.5),
+}
+MOVES = {
+    "add": lambda x, y: x + y,
+    "subtract": lambda x, y: x - y,
+    "multiply": lambda x, y: x * y,
+    "divide": lambda x, y: x / y,
+    "maximum": mg.maximum,
+    "where": lambda x, y: mg.where(x > y, x, y * 2),
+    "tanh": lambda x, y: mg.tanh(x),
+    "relu": lambda x, y: mg.relu(y),
+    "power": lambda x, y: x**2,
+    "mean": lambda x, y: x.mean() + y,
+    "sum": lambda x, y: (x + y).sum(axis=0) if (x + y).ndim else x,
+    "row": lambda x, y: x[0] if x.ndim == 2 else x * y,
+    "turn": lambda x, y: (x.T @ x).sum() * y if x.ndim == 2 else x,
+    "join": lambda x, y: mg.concatenate([x, x]).max() - y if x.ndim else y,
+    "flat": lambda x, y: mg.stack([x, x]).reshape(-1).norm() * y,
+}
+
+
+@st.composite
+def array_programs(draw):
+    size, steps = len(LEAVES), []
+    for _ in range(draw(st.integers(1, 7))):
+        steps.append(
+            (draw(st.sampled_from(sorted(MOVES))), draw(st.integers(0, size - 1)), draw(st.integers(0, size - 1)))
+        )
+        size += 1
+    return (
+        steps,
+        draw(st.sampled_from([np.float64, np.float32])),
+        draw(st.sets(st.sampled_from(sorted(LEAVES)), max_size=2)),
+    )
+
+
+@given(array_programs())
+@settings(max_examples=100)
+def test_every_way_to_make_a_pass_gives_the_same_bits(program):
+    """Decision 16: backward(), once and again, with inputs=, with a hook, stepped, and mg.grad agree to the bit."""
+    steps, dtype, frozen = program
+
+    def run(make_pass):
+        leaves = {name: mg.Tensor(x, requires_grad=name not in frozen, dtype=dtype) for name, x in LEAVES.items()}
+        nodes = list(leaves.values())
+        for name, i, j in steps:
+            nodes.append(MOVES[name](nodes[i], nodes[j]))
+        root = nodes[-1].sum()
+        if not root.requires_grad:
+            return None
+        wanted = [x for x in leaves.values() if x.requires_grad]
+        found = make_pass(root, wanted)
+        found = [x.grad for x in wanted] if found is None else found
+        assert all(g is None or (g.dtype, g.shape) == (x.dtype, x.shape) for g, x in zip(found, wanted, strict=True))
+        return [None if g is None else (g + 0).tobytes() for g in found]
+
+    def hooked(root, wanted):
+        wanted[-1].register_hook(lambda g: None)
+        root.backward()
+
+    def twice(root, wanted):
+        root.backward()
+        for x in wanted:
+            x.zero_grad()
+        root.backward()
+
+    expected = run(lambda root, wanted: mg.grad(root, wanted, allow_unused=True))
+    for make_pass in (
+        lambda root, wanted: root.backward(),
+        lambda root, wanted: root.backward(inputs=wanted),
+        lambda root, wanted: [None for step in mg.steps(root) if step is None] or None,
+        hooked,
+        twice,
+    ):
+        assert run(make_pass) == expected
 
 
 # ------------------------------------------------------------------------------------ 5: un-broadcasting
@@ -876,6 +960,51 @@ def test_a_hook_that_writes_into_its_gradient_changes_no_data():
     assert c.tolist() == [1.0, 1.0]
     assert x.detach().tolist() == [1.0, 2.0]
     assert z.detach().tolist() == [2.0, 3.0]
+
+
+def test_what_hooks_hold_is_not_the_gradient():
+    """Decision 4: neither the array that a hook kept nor the one that it returned is any node's .grad."""
+    for build in (lambda x: x, lambda x: x * 1, lambda x: x.reshape(2)):
+        x, kept, mine = vector(1.0, 2.0), [], np.array([5.0, 6.0])
+        y = build(x)
+        y.register_hook(kept.append)
+        (y * 1).sum().backward()
+        if kept[0].flags.writeable:
+            kept[0][...] = 99
+        assert x.grad.tolist() == y.grad.tolist() == [1.0, 1.0]
+        x, y = (t := vector(1.0, 2.0)), build(t)
+        y.register_hook(lambda g, mine=mine: mine)
+        (y * 1).sum().backward()
+        mine[:] = 7
+        assert x.grad.tolist() == y.grad.tolist() == [5.0, 6.0]
+
+
+def test_what_a_hook_returns_is_a_number_of_the_node():
+    """A replacement is converted to the node's kind and precision; what is no number is refused, at no gradient's cost."""
+    for replacement in (5, 5.0, np.float32(5), np.array(5.0), mg.Value(5.0)):
+        x = mg.Value(1.0)
+        y = x * 2
+        y.register_hook(lambda g, replacement=replacement: replacement)
+        y.backward()
+        assert (x.grad, y.grad) == (10.0, 5.0)
+        assert type(x.grad) is type(y.grad) is float
+    for replacement in ([5, 6], (5, 6), np.float32([5, 6]), mg.Tensor([5.0, 6.0])):
+        t = vector(1.0, 2.0)
+        t.register_hook(lambda g, replacement=replacement: replacement)
+        (t * 1).sum().backward()
+        assert t.grad.tolist() == [5.0, 6.0]
+        assert t.grad.dtype == np.float64
+    for make, bad in (
+        (mg.Value, "a"),
+        (mg.Value, np.ones(2)),
+        (lambda x: vector(x, x), "a"),
+        (lambda x: vector(x, x), [None, 1]),
+    ):
+        x = make(1.0)
+        x.register_hook(lambda g, bad=bad: bad)
+        with pytest.raises((TypeError, ValueError)):
+            (x * 2).backward(None if isinstance(x, mg.Value) else np.ones(2))
+        assert x._grad is None
 
 
 def test_bad_hooks():

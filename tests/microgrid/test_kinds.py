@@ -252,12 +252,17 @@ def test_fractions_stay_exact(rule: Any) -> None:
 
 
 OPERATORS = {
-    "+": (lambda x, y: x + y), "-": (lambda x, y: x - y), "*": (lambda x, y: x * y), "/": (lambda x, y: x / y), "**": (lambda x, y: x**y),
+    "+": (lambda x, y: x + y), "-": (lambda x, y: x - y), "*": (lambda x, y: x * y), "/": (lambda x, y: x / y),
+    "**": (lambda x, y: x**y),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("symbol", OPERATORS)
-@pytest.mark.parametrize("number", [Fraction(3, 2), mpmath.mpf(1.5), sympy.Symbol("s", positive=True), np.float64(1.5), np.float32(1.5)], ids=lambda x: type(x).__name__)
+@pytest.mark.parametrize(
+    "number",
+    [Fraction(3, 2), mpmath.mpf(1.5), sympy.Symbol("s", positive=True), np.float64(1.5), np.float32(1.5)],
+    ids=lambda x: type(x).__name__,
+)
 def test_a_number_on_either_side_of_a_value_stays_in_the_graph(number: Any, symbol: str) -> None:
     """Whatever its kind, and though its own operators come first when it stands on the left: the result is a node."""
     operator, x = OPERATORS[symbol], mg.Value(2.0)

@@ -100,7 +100,7 @@ def test_matmul_on_either_side(array):
 
 
 @pytest.mark.parametrize("comparison", COMPARISONS)
-@pytest.mark.parametrize("other", [1.5, 1, True, *SCALARS, mg.Value(1.5)], ids=str)
+@pytest.mark.parametrize("other", [1.5, 1, True, *SCALARS[:7], mg.Value(1.5)], ids=str)
 def test_comparisons_of_values(comparison, other):
     """Decision 1: all six comparisons of a Value with numbers on either side give a bool, of the data.
 

@@ -23,8 +23,8 @@ def torch_functions(torch: Any) -> dict[Any, Callable[..., Any]]:
     """torch's function for each rule that it has one for, called with the rule's own parameters."""
     F = torch.nn.functional
     same = (
-        "add", "subtract", "multiply", "divide", "negative", "square", "exp", "log", "log1p", "expm1", "sqrt", "abs", "sign",
-        "sin", "cos", "tan", "tanh", "sigmoid", "maximum", "minimum", "where", "matmul", "relu",
+        "add", "subtract", "multiply", "divide", "negative", "square", "exp", "log", "log1p", "expm1", "sqrt", "abs",
+        "sign", "sin", "cos", "tan", "tanh", "sigmoid", "maximum", "minimum", "where", "matmul", "relu",
     )  # fmt: skip
 
     def over_axes(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -170,13 +170,16 @@ ARRAYS: dict[str, tuple[Callable[[Any, Any], Any], Callable[[Any], Any], list[li
     "var": (lambda t, x: t.var(x, correction=0), lambda x: mg.var(x, correction=0), [[2, 2], [1, 3], [5]]),
     "prod": (lambda t, x: t.prod(x), mg.prod, [[2, 0, 3], [0, 0, 3], [2, 3, 4], [0]]),
     "logsumexp": (
-        lambda t, x: t.logsumexp(x, 0), mg.logsumexp, [[1000, 1000], [-INF, 0], [-1000, -1000], [1e300, 0], [-INF, -INF], [INF, 1]],
+        lambda t, x: t.logsumexp(x, 0), mg.logsumexp,
+        [[1000, 1000], [-INF, 0], [-1000, -1000], [1e300, 0], [-INF, -INF], [INF, 1]],
     ),
     "softmax": (
-        lambda t, x: t.softmax(x, 0) ** 2, lambda x: mg.softmax(x, 0) ** 2, [[1000, 1000, 0], [-1000, 0], [-INF, 0], [-INF, -INF]],
+        lambda t, x: t.softmax(x, 0) ** 2, lambda x: mg.softmax(x, 0) ** 2,
+        [[1000, 1000, 0], [-1000, 0], [-INF, 0], [-INF, -INF]],
     ),
     "log_softmax": (
-        lambda t, x: t.log_softmax(x, 0) ** 2, lambda x: mg.log_softmax(x, 0) ** 2, [[1000, 1000, 0], [-1000, 0], [NAN, 0]],
+        lambda t, x: t.log_softmax(x, 0) ** 2, lambda x: mg.log_softmax(x, 0) ** 2,
+        [[1000, 1000, 0], [-1000, 0], [NAN, 0]],
     ),
     "clip": (lambda t, x: t.clamp(x, -1, 1), lambda x: mg.clip(x, -1, 1), [[-1, 1, 0, 2, -2, NAN]]),
     "leaky_relu": (lambda t, x: t.nn.functional.leaky_relu(x), mg.leaky_relu, [[0, -1, 1, NAN]]),

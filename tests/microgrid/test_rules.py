@@ -25,6 +25,30 @@ def test_each_rule_has_one_row() -> None:
     assert sorted(row.rule.__name__ for row in ROWS) == sorted(rule.__name__ for rule in RULES)
 
 
+def test_each_row_has_its_edges() -> None:
+    """Each rule is tried on an empty array and on one without axes, but those that need an axis, or two numbers."""
+    empty, without_axes = (
+        {
+            row.rule.__name__
+            for row in ROWS
+            if any(found(x) for case in row.family.fixed for x in case.inputs if isinstance(x, tuple))
+        }
+        for found in (lambda shape: 0 in shape, lambda shape: shape == ())
+    )
+    names = {row.rule.__name__ for row in ROWS}
+    assert names - empty == set()
+    assert names - without_axes == {
+        "matmul",
+        "linear",
+        "flip",
+        "take_along_axis",
+        "add_along_axis",
+        "concatenate",
+        "var",
+        "std",
+    }
+
+
 @pytest.mark.parametrize("dtype", [np.float64, np.float32], ids=["float64", "float32"])
 @pytest.mark.parametrize("row", ROWS, ids=repr)
 def test_arrays(row: Row, dtype: Any) -> None:

@@ -98,6 +98,28 @@ def test_names():
         mg.Tensor([1.0]).requires_gard = True
 
 
+def test_subclasses():
+    """Users subclass the faces with arguments and attributes of their own; the fast paths take them as they come."""
+
+    class Scalar(mg.Value):
+        def __init__(self, data, tag="none"):
+            super().__init__(data)
+            self.tag = tag
+
+    class Array(mg.Tensor):
+        pass
+
+    s = Scalar(2.0, tag="speed")
+    y = s * s + 3 * s - mg.exp(s) / s
+    y.backward()
+    twin = mg.Value(2.0)
+    (twin * twin + 3 * twin - mg.exp(twin) / twin).backward()
+    assert (s.grad, s.tag) == (twin.grad, "speed")
+    t = Array([2.0], requires_grad=True)
+    (t * t).sum().backward()
+    assert t.grad.tolist() == [4.0]
+
+
 # ------------------------------------------------------------------------------------ operators
 
 

@@ -20,7 +20,7 @@ def locked(*numbers: float) -> np.ndarray:
 def test_a_check_runs_once_for_each_locked_array_and_count() -> None:
     looked: list[object] = []
     check = targets.once_per_array(lambda name, array, *rest: looked.append(rest))
-    first, second = locked(0, 0, 0), locked(0, 0, 0)
+    first, second = locked(0.0, 0.0, 0.0), locked(0, 0, 0)
     for array in (first, first, second, first):
         check("x", array)
     assert len(looked) == 2
@@ -51,13 +51,13 @@ def test_a_refused_array_is_refused_again() -> None:
 
 
 def test_the_memory_keeps_no_array_and_takes_no_new_array_for_an_old_one() -> None:
-    array = locked(0, 0, 0)
+    array = locked(0.0, 0.0, 0.0)
     targets.check_labels("loss", array)
     alive = weakref.ref(array)
     del array
     gc.collect()
     assert alive() is None
     for _ in range(50):  # some of them get the memory, and so the id, of a passed one
-        targets.check_labels("loss", locked(0, 0, 0))
+        targets.check_labels("loss", locked(0.0, 0.0, 0.0))
         with pytest.raises(ValueError, match=r"target holds 2\.0"):
-            targets.check_labels("loss", locked(2, 2, 2))
+            targets.check_labels("loss", locked(2.0, 2.0, 2.0))
