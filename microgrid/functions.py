@@ -587,11 +587,11 @@ def _lifted(x: Any) -> Any:
 
 def _array(x: Any, what: str) -> Any:
     """x with a shape: a plain number becomes an array."""
-    if isinstance(x, Node) and isinstance(x._data, np.ndarray):
-        return x
     x = _lifted(x)
     if isinstance(x, (float, int)) and not isinstance(x, np.generic):
         return np.asarray(float(x))
+    if isinstance(x, Node) and isinstance(x._data, np.ndarray):
+        return x
     if isinstance(x, Node):
         return rules.broadcast_to(x, shape=())  # a Value as a Tensor of no axes
     if isinstance(x, np.generic):

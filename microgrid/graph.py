@@ -188,7 +188,7 @@ class Node:
     def register_hook(self, hook: Callable[[Any], Any]) -> Hook:
         """Have `hook(gradient)` called when a backward pass has this node's gradient complete.
 
-        What it returns, unless None, takes the gradient's place. The gradient passed must not be written to.
+        What it returns, unless None, takes the gradient's place. An array that is passed is the hook's own.
 
         Returns
         -------
@@ -397,9 +397,9 @@ def walk(
             continue
         if node._extra is not None:
             for hook in list(node._extra.get("hooks", {}).values()):
-                replaced = hook(g)
+                replaced = hook(g.copy() if isinstance(g, np.ndarray) else g)
                 if replaced is not None:
-                    g = gradients[node] = node._fit(replaced)
+                    g = gradients[node] = seeded(node, replaced, create_graph)
         shares: list[tuple[int, Any]] = []
         if node.rule is not None:
             stale.check(node)

@@ -13,7 +13,20 @@ from functools import reduce
 from operator import add as plus, mul as times
 
 from microgrid.rule import Rule
-from microgrid.shapes import count, einsum_adjoints, inverse, kept, last, matrices, ones, pieces, rows, slots, ties
+from microgrid.shapes import (
+    count,
+    einsum_adjoints,
+    freedom,
+    inverse,
+    kept,
+    last,
+    matrices,
+    ones,
+    pieces,
+    rows,
+    slots,
+    ties,
+)
 
 __microgrid_machinery__ = True
 
@@ -87,7 +100,7 @@ class log1p(Rule):
 
 class expm1(Rule):
     """z = e^x - 1"""
-    def wrt_x(g, z, x):             return g * (z + 1)
+    def wrt_x(g, z, x):             return g * exp(x)
 
 
 class sqrt(Rule):
@@ -256,10 +269,10 @@ class var(Rule):
     """z = sum (x - mean)^2 / (n - correction)"""
     def value(x, *, axis, correction, keepdims):
         d = x - mean(x, axis=axis, keepdims=True)
-        return sum(d * d, axis=axis, keepdims=keepdims) / (count(x, axis) - correction)
+        return sum(d * d, axis=axis, keepdims=keepdims) / freedom(x, axis, correction)
     def wrt_x(g, z, x, *, axis, correction, keepdims):
         d = x - mean(x, axis=axis, keepdims=True)
-        return kept(g, x, axis) * (2 * d / (count(x, axis) - correction))
+        return kept(g, x, axis) * (2 * d / freedom(x, axis, correction))
 
 
 class std(Rule):
@@ -268,7 +281,7 @@ class std(Rule):
         return sqrt(var(x, axis=axis, correction=correction, keepdims=keepdims))
     def wrt_x(g, z, x, *, axis, correction, keepdims):
         d, s = x - mean(x, axis=axis, keepdims=True), kept(z, x, axis)
-        return kept(g, x, axis) * where(s == 0, 0, d / (s * (count(x, axis) - correction)))
+        return kept(g, x, axis) * where(s == 0, 0, d / (s * freedom(x, axis, correction)))
 
 
 class norm(Rule):

@@ -36,6 +36,11 @@ def count(x: Any, axis: Axis) -> int:
     return math.prod(x.shape[a] for a in axes_of(x.ndim, axis))
 
 
+def freedom(x: Any, axis: Axis, correction: float) -> float:
+    """The degrees of freedom of a variance over axis: the count less the correction, and not below 0."""
+    return max(count(x, axis) - correction, 0)
+
+
 def kept(g: Any, x: Any, axis: Axis) -> Any:
     """A reduction g of x over axis, with the axes that it lost put back as axes of length 1."""
     gone = axes_of(x.ndim, axis)

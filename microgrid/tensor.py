@@ -79,7 +79,11 @@ class Tensor(Node):
 
     @property
     def data(self) -> Any:
-        """The array itself, to read or to write to."""
+        """The array itself, to read or to write to.
+
+        After `t.data = ...`, `t -= ...` or a step of an optimiser, t holds another array, and one taken before is no
+        longer its own.
+        """
         return stale.hand_out(self)
 
     @data.setter

@@ -43,7 +43,7 @@ class Value(Node):
     __slots__ = ()
     general: ClassVar[type[GeneralValue]]  # the face of other kinds of number
 
-    def __new__(cls, data: Any = 0.0, name: str | None = None) -> Value:
+    def __new__(cls, data: Any = 0.0, *args: Any, **keywords: Any) -> Value:
         return object.__new__(cls if data.__class__ in (float, int) or cls is not Value else _class_for(data))
 
     def __init__(self, data: Any, name: str | None = None) -> None:

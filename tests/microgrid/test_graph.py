@@ -35,7 +35,7 @@ def collector_off():
 
 
 def alive(kind):
-    return sum(isinstance(x, kind) for x in gc.get_objects())
+    return sum(issubclass(type(x), kind) for x in gc.get_objects())  # isinstance would wake lazy objects of others
 
 
 def vector(*numbers, **keywords):
@@ -980,7 +980,7 @@ def test_what_hooks_hold_is_not_the_gradient():
 
 
 def test_what_a_hook_returns_is_a_number_of_the_node():
-    """A replacement is converted to the node's kind and precision; what is no number is refused, at no gradient's cost."""
+    """A replacement is converted to the node's kind and precision; what is no number is refused."""
     for replacement in (5, 5.0, np.float32(5), np.array(5.0), mg.Value(5.0)):
         x = mg.Value(1.0)
         y = x * 2
@@ -994,12 +994,8 @@ def test_what_a_hook_returns_is_a_number_of_the_node():
         (t * 1).sum().backward()
         assert t.grad.tolist() == [5.0, 6.0]
         assert t.grad.dtype == np.float64
-    for make, bad in (
-        (mg.Value, "a"),
-        (mg.Value, np.ones(2)),
-        (lambda x: vector(x, x), "a"),
-        (lambda x: vector(x, x), [None, 1]),
-    ):
+    two = lambda x: vector(x, x)
+    for make, bad in ((mg.Value, "a"), (mg.Value, np.ones(2)), (two, "a"), (two, [None, 1]), (two, np.ones(3))):
         x = make(1.0)
         x.register_hook(lambda g, bad=bad: bad)
         with pytest.raises((TypeError, ValueError)):
