@@ -102,6 +102,8 @@ class FloatKind(Kind):
         return float(z) if isinstance(z, int) else z
 
     def differentiate(self, wrt: Any, arguments: Sequence[Any], parameters: dict[str, Any]) -> Any:
+        # a fraction that went into a float counts as a float
+        arguments = [x if isinstance(x, (float, int)) else float(x) for x in arguments]
         try:
             share = wrt(*arguments, **parameters)
         except (ArithmeticError, ValueError):

@@ -436,12 +436,10 @@ def _array(data: Any, dtype: Any, what: str) -> Any:
             f"or .detach() them, at {sites.here()}"
         )
     try:
-        array = np.array(data)
+        array = np.array(_data(data))
         wanted = array.dtype if dtype is None else np.dtype(dtype)
     except (TypeError, ValueError) as error:
         raise type(error)(f"{what}: expected an array of numbers: {error}, at {sites.here()}") from None
-    if array.dtype.kind == "O" and isinstance(data, int):
-        array = np.array(kinds.as_float(data))  # an int beyond all floats
     if array.dtype.kind not in "fiub" or wanted.kind not in "fiub":
         given = f"{type(data).__name__} of {array.dtype}" if wanted.kind in "fiub" else f"dtype {wanted}"
         raise TypeError(f"{what}: expected real numbers, got {given}: {str(data)[:40]}, at {sites.here()}")
@@ -464,7 +462,7 @@ def _operand(other: Any) -> bool:
 
 def _data(other: Any) -> Any:
     if isinstance(other, int) and not -(2**63) <= other < 2**63:
-        return kinds.as_float(other)
+        return kinds.as_float(other)  # beyond NumPy's integers
     return other._data if isinstance(other, Node) else other
 
 

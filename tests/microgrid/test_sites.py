@@ -102,7 +102,8 @@ def test_comprehensions_lambdas_and_builtins():
     assert expression(double(x)) == "v * 2"
     assert double(x).site.function == "<lambda>"
     assert [expression(n) for n in map(double, [x])] == ["v * 2"]
-    assert [expression(n) for n in map(mg.exp, [x])] == ["[expression(n) for n in map(mg.exp, [x])]"]
+    (mapped,) = [expression(n) for n in map(mg.exp, [x])]
+    assert mapped in ("[expression(n) for n in map(mg.exp, [x])]", "map(mg.exp, [x])")  # the latter from 3.12 on
 
 
 def test_a_loop_makes_one_site():
