@@ -3,6 +3,7 @@
 import copy
 import gc
 import pickle
+import sys
 import threading
 import weakref
 from collections import Counter
@@ -1081,19 +1082,28 @@ def test_nodes_with_a_history_refuse_to_be_copied(duplicate, make):
 
 @pytest.mark.parametrize("make", [mg.Value, lambda x: mg.Tensor(x, requires_grad=True)], ids=["Value", "Tensor"])
 def test_threads_that_share_a_leaf(make):
-    """Passes of many threads into one leaf add up exactly."""
+    """Passes of many threads into one leaf, through one shared interior node, add up exactly."""
     x = make(1.0)
+    shared = x * 2
 
     def work():
+        y = shared
+        for _ in range(20):
+            y = y + shared
         for _ in range(200):
-            (x * 2 + 1).backward()
+            y.backward()
 
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert float(x.grad) == 4 * 200 * 2.0
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert float(x.grad) == 4 * 200 * 21 * 2.0
 
 
 def test_a_pass_within_a_pass():

@@ -101,7 +101,7 @@ def test_comprehensions_lambdas_and_builtins():
     double = lambda v: v * 2
     assert expression(double(x)) == "v * 2"
     assert double(x).site.function == "<lambda>"
-    assert [expression(n) for n in map(double, [x])] == ["v * 2"]
+    assert expression(next(map(double, [x]))) == "v * 2"
     (mapped,) = [expression(n) for n in map(mg.exp, [x])]
     assert mapped in ("[expression(n) for n in map(mg.exp, [x])]", "map(mg.exp, [x])")  # the latter from 3.12 on
 
