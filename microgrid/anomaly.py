@@ -24,6 +24,8 @@ class AnomalyError(FloatingPointError):
 def explained(error: Exception, rule: type[Rule], numbers: Sequence[Any], parameters: dict[str, Any]) -> Exception:
     """An error of NumPy's or ours as the user's: the operation, the shapes, the reason, the line."""
     reason = str(error).removeprefix(f"{rule.__name__}: ")
+    if "truth value of an array" in reason:
+        reason = "an array has no one truth value: write mg.where(condition, x, y) in place of `if`"
     shapes = [np.shape(x) for x in numbers]
     if rule.__name__ == "matmul" and len(shapes) == 2:
         x, y = shapes
@@ -39,7 +41,8 @@ def explained(error: Exception, rule: type[Rule], numbers: Sequence[Any], parame
     else:
         given = ", ".join(str(shape) for shape in shapes)
     words = ", ".join(f"{name}={item}" for name, item in parameters.items() if item is not None)
-    message = f"{rule.__name__}: {given}{', ' + words if words else ''}: {reason}, at {sites.here()}"
+    given = ", ".join(filter(None, [given if any(shapes) else "", words]))
+    message = f"{rule.__name__}: {given + ': ' if given else ''}{reason}, at {sites.here()}"
     kind = next(k for k in (ValueError, IndexError, TypeError) if isinstance(error, k))
     return kind(message)
 
@@ -71,7 +74,7 @@ def check_value(rule: type[Rule], numbers: Sequence[Any], z: Any, watch: tuple[b
     if (found := _found(z, watch)) is None:
         return
     advice = ""
-    if rule.__name__ == "log":
+    if rule.__name__ == "log" and found.startswith("-inf"):
         advice = (
             "; where the argument is a sigmoid that has rounded to 0 or 1, take the loss on logits "
             "(binary_cross_entropy_with_logits), which is finite everywhere"

@@ -62,6 +62,11 @@ def gradcheck(
     >>> mg.gradcheck(lambda x, y: x * mg.sin(y), [mg.Value(2.0), mg.Value(1.0)])
     True
     """
+    if not callable(func) or not isinstance(inputs, (Node, list, tuple)):
+        raise TypeError(
+            "gradcheck(func, inputs): expected a function and a node or a list of nodes, got "
+            f"{type(func).__name__} and {type(inputs).__name__}, at {sites.here()}"
+        )
     given = [inputs] if isinstance(inputs, Node) else list(inputs)
     data = [_float64(x, position) for position, x in enumerate(given)]
     checked = [position for position, x in enumerate(given) if x.requires_grad]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
@@ -21,6 +22,7 @@ __microgrid_machinery__ = True
 
 Number: TypeAlias = "Value | Tensor | float | np.ndarray[Any, Any]"
 X = TypeVar("X")
+F = TypeVar("F", bound=Callable[..., Any])
 
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"  # the indices of einsum
 
@@ -40,6 +42,19 @@ def apply(rule: type[Rule], *inputs: Any, **parameters: Any) -> Any:
     12.0
     """
     return rule(*inputs, **parameters)
+
+
+def torch_words(function: F) -> F:
+    """Let a function take `dim` and `keepdim` for `axis` and `keepdims`."""
+
+    @functools.wraps(function)
+    def renamed(*args: Any, **keywords: Any) -> Any:
+        for word, ours in (("dim", "axis"), ("keepdim", "keepdims")) if keywords else ():
+            if word in keywords:
+                keywords[ours] = keywords.pop(word)
+        return function(*args, **keywords)
+
+    return renamed  # type: ignore[return-value]
 
 
 # ---------------------------------------------------------------------------------------- arithmetic
@@ -175,6 +190,7 @@ def leaky_relu(x: X, negative_slope: float = 0.01) -> X:
     return rules.leaky_relu(_lifted(x), negative_slope=float(negative_slope))
 
 
+@torch_words
 def softmax(x: X, axis: int = -1) -> X:
     """e^x / sum e^x along axis, shifted by the largest x so that nothing overflows.
 
@@ -186,6 +202,7 @@ def softmax(x: X, axis: int = -1) -> X:
     return rules.softmax(_array(x, "softmax"), axis=_integer_axis(axis, "softmax"))
 
 
+@torch_words
 def log_softmax(x: X, axis: int = -1) -> X:
     """x - ln sum e^x along axis, shifted by the largest x; finite where softmax rounds to 0."""
     return rules.log_softmax(_array(x, "log_softmax"), axis=_integer_axis(axis, "log_softmax"))
@@ -339,6 +356,7 @@ def _explicit(subscripts: str, xs: Sequence[Any]) -> str:
 # ---------------------------------------------------------------------------------------- reductions
 
 
+@torch_words
 def sum(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """The sum of x over axis (all axes by default); of a sequence of Values, their sum in one node.
 
@@ -353,46 +371,55 @@ def sum(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     return rules.sum(_array(x, "sum"), axis=_axis(axis, "sum"), keepdims=bool(keepdims))
 
 
+@torch_words
 def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """The mean of x over axis; nan of nothing."""
     return rules.mean(_array(x, "mean"), axis=_axis(axis, "mean"), keepdims=bool(keepdims))
 
 
+@torch_words
 def max(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """The largest of x over axis; ties share the gradient equally."""
     return rules.max(_array(x, "max"), axis=_axis(axis, "max"), keepdims=bool(keepdims))
 
 
+@torch_words
 def min(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """The smallest of x over axis; ties share the gradient equally."""
     return rules.min(_array(x, "min"), axis=_axis(axis, "min"), keepdims=bool(keepdims))
 
 
+@torch_words
 def prod(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """The product of x over axis; gradients are products of the others, exact at zeros."""
     return rules.prod(_array(x, "prod"), axis=_axis(axis, "prod"), keepdims=bool(keepdims))
 
 
+@torch_words
 def var(x: Any, axis: Axis = None, correction: float = 1, keepdims: bool = False) -> Any:
     """sum (x - mean)^2 / (n - correction) over axis, with Bessel's correction 1 by default, as in torch."""
     return rules.var(_array(x, "var"), axis=_axis(axis, "var"), correction=correction, keepdims=bool(keepdims))
 
 
+@torch_words
 def std(x: Any, axis: Axis = None, correction: float = 1, keepdims: bool = False) -> Any:
     """The square root of the variance; gradient 0 where all are equal, as in torch."""
     return rules.std(_array(x, "std"), axis=_axis(axis, "std"), correction=correction, keepdims=bool(keepdims))
 
 
+@torch_words
 def norm(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """The Euclidean norm, (sum x^2)^(1/2), over axis; gradient 0 at 0."""
     return rules.norm(_array(x, "norm"), axis=_axis(axis, "norm"), keepdims=bool(keepdims))
 
 
+@torch_words
 def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """ln sum e^x over axis, shifted by the largest x so that nothing overflows."""
     return rules.logsumexp(_array(x, "logsumexp"), axis=_axis(axis, "logsumexp"), keepdims=bool(keepdims))
 
 
+@torch_words
 def cumsum(x: Any, axis: int = 0) -> Any:
     """Running sums along axis."""
     return rules.cumsum(_array(x, "cumsum"), axis=_integer_axis(axis, "cumsum"))
@@ -447,6 +474,7 @@ def expand_dims(x: Any, axis: int | tuple[int, ...]) -> Any:
     return rules.reshape(x, shape=shape)
 
 
+@torch_words
 def squeeze(x: Any, axis: Axis = None) -> Any:
     """Without the axes of length 1: all, or those named.
 
@@ -468,6 +496,7 @@ def broadcast_to(x: Any, shape: Shape) -> Any:
     return rules.broadcast_to(_array(x, "broadcast_to"), shape=_shape((shape,), "broadcast_to"))
 
 
+@torch_words
 def flip(x: Any, axis: int = 0) -> Any:
     """x backwards along axis."""
     return rules.flip(_array(x, "flip"), axis=_integer_axis(axis, "flip"))
@@ -493,6 +522,7 @@ def _place(at: Any) -> Any:
     return np.array(at, dtype=None if at else int) if isinstance(at, list) else at
 
 
+@torch_words
 def take_along_axis(x: Any, indices: Any, axis: int) -> Any:
     """The elements of x at indices along axis, as NumPy's function and torch's `gather`.
 
@@ -506,18 +536,21 @@ def take_along_axis(x: Any, indices: Any, axis: int) -> Any:
     return rules.take_along_axis(_array(x, "take_along_axis"), _integers(indices), axis=axis)
 
 
+@torch_words
 def concatenate(xs: Sequence[Any], axis: int = 0) -> Any:
     """Arrays end to end along an axis that they have."""
     listed = _several(xs, "concatenate")
     return rules.concatenate(*listed, axis=_integer_axis(axis, "concatenate"))
 
 
+@torch_words
 def stack(xs: Sequence[Any], axis: int = 0) -> Any:
     """Arrays of one shape side by side along a new axis; Values become a Tensor."""
     listed = _several(xs, "stack")
     return rules.stack(*listed, axis=_integer_axis(axis, "stack"))
 
 
+@torch_words
 def split(x: Any, split_size_or_sections: int | Sequence[int], axis: int = 0) -> tuple[Any, ...]:
     """Consecutive pieces of x along axis, as torch's: of one size (the last may be smaller), or of these sizes."""
     x = _array(x, "split")

@@ -315,6 +315,8 @@ class _NodeKind(kinds.Kind):
         kind = kinds.highest(numbers)
         try:
             z = kind.apply(rule, numbers, parameters)
+            if z is None:
+                raise TypeError("its value is None: does the function lack a `return`?")
             face = kinds.kind_of(z).face
             z, differentiable = face._held(z)
         except OverflowError:  # an int beyond all floats

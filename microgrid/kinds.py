@@ -214,6 +214,11 @@ def _looked_up(number: type) -> Kind | None:
     return None
 
 
+def is_elementary(rule: type[Rule]) -> bool:
+    """Whether kinds of number have a value for a rule that has none of its own."""
+    return rule.__name__ in float_kind.elementary or rule.__name__ in array_kind.elementary
+
+
 def highest(inputs: Sequence[Any]) -> Kind:
     """The kind that evaluates a rule of these inputs."""
     best = float_kind

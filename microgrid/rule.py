@@ -53,7 +53,8 @@ class Rule:
         return kind.apply(cls, inputs, parameters)
 
     def __init_subclass__(cls) -> None:
-        functions = {name: member for name, member in vars(cls).items() if isinstance(member, FunctionType)}
+        members = {name: getattr(member, "__func__", member) for name, member in vars(cls).items()}  # or staticmethods
+        functions = {name: member for name, member in members.items() if isinstance(member, FunctionType)}
         derivatives = {name: f for name, f in functions.items() if name.startswith("wrt_")}
         signatures = {name: _signature(f) for name, f in functions.items()}
         if "value" in functions:
@@ -64,10 +65,15 @@ class Rule:
         else:
             raise TypeError(f"rule {cls.__name__}: no value and no wrt_*: what does it do?")
 
+        if "self" in cls.inputs:
+            raise TypeError(f"rule {cls.__name__}: its functions are plain mathematics and take no self")
         needed = {f"wrt_{name}" for name in cls.inputs if name not in cls.constant}
         if needed - set(derivatives):
             missing = ", ".join(sorted(needed - set(derivatives)))
-            raise TypeError(f"rule {cls.__name__}: {missing} is missing (or name the input in `constant`)")
+            raise TypeError(
+                f"rule {cls.__name__}: {missing} is missing; what has no derivative stands after a star, "
+                "or, if it is an array, is named in `constant`"
+            )
         if set(derivatives) - needed:
             extra = ", ".join(sorted(set(derivatives) - needed))
             raise TypeError(f"rule {cls.__name__}: {extra} matches no input of {cls.inputs}")
@@ -77,6 +83,8 @@ class Rule:
                 raise TypeError(
                     f"rule {cls.__name__}: {name} takes {_written(*signatures[name])}, expected {_written(*expected)}"
                 )
+        if cls.value is None and not kinds.is_elementary(cls):
+            raise TypeError(f"rule {cls.__name__}: it has no `value`, and no kind of number has one by this name")
         cls.wrt = tuple(derivatives.get(f"wrt_{name}") for name in cls.inputs)
 
 

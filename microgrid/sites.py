@@ -9,9 +9,10 @@ from __future__ import annotations
 import linecache
 import os
 import sys
+import warnings
 from itertools import islice
 from types import CodeType, FrameType, TracebackType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 __microgrid_machinery__ = True
 
@@ -85,6 +86,19 @@ def here() -> str:
     while frame.f_globals.get("__name__", "").partition(".")[0] in CALLERS and frame.f_back is not None:
         frame = user_frame(frame.f_back)
     return f"{os.path.basename(frame.f_code.co_filename)}:{frame.f_lineno}"
+
+
+def warn_of_leaving(node: Any, function: str) -> None:
+    """Warn, at the user's line, that a plain number made of a node is outside the graph; `math.exp(node)` makes one."""
+    if node.requires_grad:
+        frame = user_frame(sys._getframe(2))
+        warnings.warn_explicit(
+            f"{function}() of a {type(node).__name__} that requires a gradient drops out of the graph, as does "
+            "math.exp(node): use microgrid's functions (mg.exp), or .item() where the plain number is meant",
+            UserWarning,
+            frame.f_code.co_filename,
+            frame.f_lineno,
+        )
 
 
 def resolve(code: CodeType, instruction: int) -> Site:

@@ -64,7 +64,8 @@ class Step(NamedTuple):
 
     def __str__(self) -> str:
         at = f"  {self.source}" if self.source else ""
-        text = f"{self.index + 1}/{self.total}  {self.name or '-'} = {self.op}{at}"
+        what = f"{self.name} = {self.op}" if self.name else self.op
+        text = f"{self.index + 1}/{self.total}  {what}{at}"
         return f"{text}  upstream {np.array2string(np.asarray(self.upstream), precision=4, threshold=6)}"
 
 

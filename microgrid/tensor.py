@@ -53,6 +53,11 @@ class Tensor(Node):
 
     def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None, name: str | None = None) -> None:
         self._begin(_array(data, dtype, type(self).__name__), False, None, (), NO_PARAMETERS)
+        if not isinstance(requires_grad, (bool, np.bool)):
+            raise TypeError(
+                f"{type(self).__name__}: requires_grad: expected True or False, got {requires_grad!r} "
+                f"(several numbers are one list), at {sites.here()}"
+            )
         if requires_grad:
             self.requires_grad_(True)
         if name is not None:
@@ -330,10 +335,14 @@ class Tensor(Node):
         return bool(self._data)
 
     def __float__(self) -> float:
-        return float(self.item())
+        number = float(self.item())
+        sites.warn_of_leaving(self, "float")
+        return number
 
     def __int__(self) -> int:
-        return int(self.item())
+        number = int(self.item())
+        sites.warn_of_leaving(self, "int")
+        return number
 
     def __format__(self, spec: str) -> str:
         return format(self.item(), spec) if spec else str(self)
@@ -396,6 +405,8 @@ class Tensor(Node):
         if isinstance(share, Node):
             return self._fit_node(share)
         if share.__class__ is not np.ndarray:
+            if share is None:
+                raise TypeError("a derivative is None: does the function lack a `return`?")
             share = np.asarray(share, data.dtype)
         if share.shape != data.shape:
             share = np.asarray(unbroadcast(share, data.shape))

@@ -170,9 +170,11 @@ class Value(Node):
         return bool(self._data)
 
     def __float__(self) -> float:
+        sites.warn_of_leaving(self, "float")
         return float(self._data)
 
     def __int__(self) -> int:
+        sites.warn_of_leaving(self, "int")
         return int(self._data)
 
     def _sympy_(self) -> Any:
@@ -218,6 +220,8 @@ class Value(Node):
             return share
         if isinstance(share, np.ndarray):
             return float(share.sum())
+        if share is None:
+            raise TypeError("a derivative is None: does the function lack a `return`?")
         return float(share) if isinstance(self._data, float) and isinstance(share, (int, np.generic)) else share
 
     @staticmethod

@@ -362,10 +362,17 @@ def _check_remembered(position: int, remembered: dict[str, Any], parameters: lis
 
 
 def _positive(name: str, value: float) -> None:
+    _check_number(name, value)
     if not (value > 0 and math.isfinite(value)):
         raise ValueError(f"Invalid {name}: {value}, expected a finite number > 0, at {mg.sites.here()}")
 
 
 def _at_least_zero(name: str, value: float) -> None:
+    _check_number(name, value)
     if not (value >= 0 and math.isfinite(value)):
         raise ValueError(f"Invalid {name} value: {value}, expected a finite number >= 0, at {mg.sites.here()}")
+
+
+def _check_number(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
+        raise TypeError(f"{name}: expected a number, got {value!r}, at {mg.sites.here()}")

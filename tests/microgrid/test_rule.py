@@ -88,3 +88,55 @@ def test_a_rule_is_never_instantiated() -> None:
     rule = declare(value=value, wrt_x=by_x, wrt_y=by_y)
     assert rule(2.0, 3.0) == 6.0
     assert not isinstance(rule(2.0, 3.0), Rule)
+
+
+def test_a_learners_rules() -> None:
+    """Static methods are taken as they are; self, a missing value and a missing return each have their message."""
+
+    class halves(mg.Rule):  # noqa: N801 (a rule is a function)
+        @staticmethod
+        def value(x):
+            return x / 2
+
+        @staticmethod
+        def wrt_x(g, z, x):
+            return g / 2
+
+    x = mg.Value(3.0)
+    mg.apply(halves, x).backward()
+    assert x.grad == 0.5
+
+    with pytest.raises(TypeError, match="take no self"):
+
+        class methods(mg.Rule):  # noqa: N801 (a rule is a function)
+            def value(self, x):
+                return x
+
+            def wrt_x(self, g, z, x):
+                return g
+
+    with pytest.raises(TypeError, match="no `value`"):
+
+        class nameless(mg.Rule):  # noqa: N801 (a rule is a function)
+            def wrt_x(g, z, x):
+                return g
+
+    class forgets(mg.Rule):  # noqa: N801 (a rule is a function)
+        def value(x):
+            x * 2
+
+        def wrt_x(g, z, x):
+            return g
+
+    class forgets_too(mg.Rule):  # noqa: N801 (a rule is a function)
+        def value(x):
+            return x * 2
+
+        def wrt_x(g, z, x):
+            g * 2
+
+    for make in (mg.Value, lambda number: mg.Tensor(number, requires_grad=True)):
+        with pytest.raises(TypeError, match=r"forgets: its value is None.*return.*test_rule\.py"):
+            mg.apply(forgets, make(1.0))
+        with pytest.raises(TypeError, match=r"derivative is None.*return"):
+            mg.apply(forgets_too, make(1.0)).backward()

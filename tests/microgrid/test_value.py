@@ -7,6 +7,7 @@ import operator
 import struct
 import sys
 import tracemalloc
+import warnings
 from fractions import Fraction
 from pathlib import Path
 
@@ -248,11 +249,27 @@ def test_sum_of_values_begins_with_zero():
 def test_float_int_bool_format():
     """A Value shows its number: float, int, bool, format, f-strings, as PEERS lesson 24 asks."""
     x = mg.Value(2.5)
-    assert (float(x), int(x), bool(x), bool(mg.Value(0.0))) == (2.5, 2, True, False)
+    plain = x.detach()
+    assert (float(plain), int(plain), bool(x), bool(mg.Value(0.0))) == (2.5, 2, True, False)
     assert f"{x:.3f} {x}" == "2.500 Value(data=2.5, grad=0.0)"
     assert x.item() == 2.5
     assert max([mg.Value(1.0), mg.Value(3.0), mg.Value(2.0)]).data == 3.0
     assert sorted([mg.Value(2.0), mg.Value(1.0)])[0].data == 1.0
+
+
+@pytest.mark.parametrize("make", [mg.Value, lambda x: mg.Tensor(x, requires_grad=True)], ids=["Value", "Tensor"])
+@pytest.mark.parametrize("leave", [float, int, math.exp, math.sqrt])
+def test_leaving_the_graph_is_not_silent(make, leave):
+    """Decision 15: float(x), and so math.exp(x), warns at this line, names what to write, and gives the number."""
+    x = make(2.0)
+    with pytest.warns(UserWarning, match=r"mg\.exp.*\.item\(\)") as caught:
+        assert leave(x) == leave(2.0)
+    assert caught[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert leave(x.detach()) == leave(2.0)
+        with mg.no_grad():
+            assert leave(make(1.0) + 1.0) == leave(2.0)
 
 
 def test_other_numbers_stay_what_they_are():
