@@ -17,34 +17,43 @@ if TYPE_CHECKING:
 __microgrid_machinery__ = True
 
 
+CLIFF = (
+    "; where the argument is a sigmoid that has rounded to 0 or 1, take the loss on logits, which is finite everywhere "
+    "(binary_cross_entropy_with_logits, nn.BCEWithLogitsLoss)"
+)
+
+
 class AnomalyError(FloatingPointError):
     """The first number that is not finite, under `detect_anomaly`."""
 
 
-def explained(error: Exception, rule: type[Rule], numbers: Sequence[Any], parameters: dict[str, Any]) -> Exception:
-    """An error of NumPy's or ours as the user's: the operation, the shapes, the reason, the line."""
-    reason = str(error).removeprefix(f"{rule.__name__}: ")
+def explained(error: Exception, rule: type[Rule], inputs: Sequence[Any], parameters: dict[str, Any]) -> Exception:
+    """An error of Python's, NumPy's or ours as the user's: the operation, the shapes, the reason, the line."""
+    # where one rule calls another, the outer one is what the user called
+    reason: str = getattr(error, "reason", str(error))
     if "truth value of an array" in reason:
         reason = "an array has no one truth value: write mg.where(condition, x, y) in place of `if`"
-    shapes = [np.shape(x) for x in numbers]
-    if rule.__name__ == "matmul" and len(shapes) == 2:
-        x, y = shapes
-        given = f"{x} @ {y}"
-        if x and y and x[-1] != y[max(len(y) - 2, 0)]:
-            reason = f"inner sizes {x[-1]} and {y[max(len(y) - 2, 0)]} differ"
-        elif not (x and y):
-            reason = "an operand is a single number: multiply by * instead"
+    shapes = [np.shape(getattr(x, "_data", x)) for x in inputs if not isinstance(x, str)]
+    given = ", ".join(map(str, shapes)) if any(shapes) else ""
+    if rule.__name__ == "matmul" and len(shapes) == 2 and not reason.startswith("expected"):
+        given, reason = f"{shapes[0]} @ {shapes[1]}", _about_matmul(*shapes) or reason
     elif rule.__name__ == "linear" and len(shapes) == 3:
         given = f"x {shapes[0]}, weight {shapes[1]}, bias {shapes[2]}"
         if shapes[0] and len(shapes[1]) == 2 and shapes[0][-1] != shapes[1][1]:
             reason = f"x has {shapes[0][-1]} features, the weight takes {shapes[1][1]}"
-    else:
-        given = ", ".join(str(shape) for shape in shapes)
-    words = ", ".join(f"{name}={item}" for name, item in parameters.items() if item is not None)
-    given = ", ".join(filter(None, [given if any(shapes) else "", words]))
-    message = f"{rule.__name__}: {given + ': ' if given else ''}{reason}, at {sites.here()}"
+    words = [f"{name}={item}" for name, item in parameters.items() if item is not None]
+    what = ": ".join([rule.__name__, *filter(None, [", ".join(filter(None, [given, *words]))]), reason.strip()])
     kind = next(k for k in (ValueError, IndexError, TypeError) if isinstance(error, k))
-    return kind(message)
+    new = kind(what if ", at " in what else f"{what}, at {sites.here()}")
+    vars(new)["reason"] = reason
+    return new
+
+
+def _about_matmul(x: tuple[int, ...], y: tuple[int, ...]) -> str:
+    if not (x and y):
+        return "an operand is a single number: multiply by * instead"
+    inner = y[max(len(y) - 2, 0)]
+    return f"inner sizes {x[-1]} and {inner} differ" if x[-1] != inner else ""
 
 
 def _found(x: Any, watch: tuple[bool, bool]) -> str | None:
@@ -73,12 +82,7 @@ def check_value(rule: type[Rule], numbers: Sequence[Any], z: Any, watch: tuple[b
     """
     if (found := _found(z, watch)) is None:
         return
-    advice = ""
-    if rule.__name__ == "log" and found.startswith("-inf"):
-        advice = (
-            "; where the argument is a sigmoid that has rounded to 0 or 1, take the loss on logits "
-            "(binary_cross_entropy_with_logits), which is finite everywhere"
-        )
+    advice = CLIFF if rule.__name__ == "log" and found.startswith("-inf") else ""
     raise AnomalyError(f"{rule.__name__} gave {found} of inputs {_summaries(numbers)}{advice}, at {sites.here()}")
 
 
@@ -93,7 +97,7 @@ def check_share(node: Node, position: int, g: Any, share: Any, watch: tuple[bool
         return
     assert node.rule is not None
     name = node.rule.inputs[0] + f"[{position}]" if node.rule.variadic else node.rule.inputs[position]
-    advice = ""
+    advice = CLIFF if node.rule.__name__ == "log" and "inf" in found else ""
     if found.startswith("nan") and not np.all(np.asarray(getattr(g, "_data", g), dtype=float)):
         advice = (
             "; the gradient from above has a 0 where the local derivative is not finite, as when where(c, f(x), 0) "

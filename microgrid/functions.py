@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import functools
+import itertools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
@@ -50,7 +51,7 @@ def torch_words(function: F) -> F:
     @functools.wraps(function)
     def renamed(*args: Any, **keywords: Any) -> Any:
         for word, ours in (("dim", "axis"), ("keepdim", "keepdims")) if keywords else ():
-            if word in keywords:
+            if word in keywords and ours not in keywords:
                 keywords[ours] = keywords.pop(word)
         return function(*args, **keywords)
 
@@ -187,7 +188,13 @@ def relu(x: X) -> X:
 
 def leaky_relu(x: X, negative_slope: float = 0.01) -> X:
     """x above 0, negative_slope x elsewhere (Maas, Hannun & Ng, 2013)."""
-    return rules.leaky_relu(_lifted(x), negative_slope=float(negative_slope))
+    try:
+        slope = float(negative_slope)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"leaky_relu: negative_slope: expected a number, got {negative_slope!r}, at {sites.here()}"
+        ) from None
+    return rules.leaky_relu(_lifted(x), negative_slope=slope)
 
 
 @torch_words
@@ -307,8 +314,8 @@ def dot(xs: Any, ys: Any) -> Any:
     """
     if isinstance(xs, (Node, np.ndarray)) or isinstance(ys, (Node, np.ndarray)):
         return matmul(xs, ys)
-    xs, ys = tuple(xs), tuple(ys)
-    if len(xs) != len(ys) or not xs:
+    xs, ys = _several(xs, "dot"), _several(ys, "dot")
+    if len(xs) != len(ys):
         raise ValueError(f"dot: expected two sequences of one length, got {len(xs)} and {len(ys)}, at {sites.here()}")
     return rules.dot(*xs, *ys)
 
@@ -321,6 +328,8 @@ def einsum(subscripts: str, *xs: Any) -> Any:
     >>> einsum("ij,jk->ik", np.eye(2), np.ones((2, 3))).shape
     (2, 3)
     """
+    if not isinstance(subscripts, str):
+        raise TypeError(f"einsum: subscripts come first, as a string, got {subscripts!r:.40}, at {sites.here()}")
     operands = [_lifted(x) for x in xs]
     return rules.einsum(*operands, subscripts=_explicit(subscripts, operands))
 
@@ -408,8 +417,16 @@ def std(x: Any, axis: Axis = None, correction: float = 1, keepdims: bool = False
 
 
 @torch_words
-def norm(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
-    """The Euclidean norm, (sum x^2)^(1/2), over axis; gradient 0 at 0."""
+def norm(x: Any, ord: float | None = None, axis: Axis = None, keepdims: bool = False) -> Any:
+    """The Euclidean norm, (sum x^2)^(1/2), over axis; gradient 0 at 0.
+
+    Raises
+    ------
+    ValueError
+        For an `ord` other than 2: write mg.sum(mg.abs(x)) and the like.
+    """
+    if ord not in (None, 2):
+        raise ValueError(f"norm: only the Euclidean norm, ord=2, has a rule, got ord={ord!r}, at {sites.here()}")
     return rules.norm(_array(x, "norm"), axis=_axis(axis, "norm"), keepdims=bool(keepdims))
 
 
@@ -423,6 +440,15 @@ def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
 def cumsum(x: Any, axis: int = 0) -> Any:
     """Running sums along axis."""
     return rules.cumsum(_array(x, "cumsum"), axis=_integer_axis(axis, "cumsum"))
+
+
+def position(name: str, x: Tensor, axis: int | None) -> Any:
+    """Where the largest ("argmax") or the smallest ("argmin") stands: an integer array, which has no gradient."""
+    where = None if axis is None else _place_of(x, axis, name)
+    try:
+        return getattr(x._data, name)(where)
+    except ValueError as error:
+        raise ValueError(f"{name}: {x.shape}, axis={axis}: {error}, at {sites.here()}") from None
 
 
 # ---------------------------------------------------------------------------------------- shapes
@@ -455,12 +481,8 @@ def swapaxes(x: Any, axis1: int, axis2: int) -> Any:
     """Two axes swapped."""
     x = _array(x, "swapaxes")
     order = list(range(x.ndim))
-    try:
-        order[axis1], order[axis2] = order[axis2], order[axis1]
-    except IndexError:
-        raise ValueError(
-            f"swapaxes: axes {axis1}, {axis2} are out of range for shape {x.shape}, at {sites.here()}"
-        ) from None
+    first, second = _place_of(x, axis1, "swapaxes"), _place_of(x, axis2, "swapaxes")
+    order[first], order[second] = order[second], order[first]
     return rules.transpose(x, axes=tuple(order))
 
 
@@ -497,9 +519,12 @@ def broadcast_to(x: Any, shape: Shape) -> Any:
 
 
 @torch_words
-def flip(x: Any, axis: int = 0) -> Any:
-    """x backwards along axis."""
-    return rules.flip(_array(x, "flip"), axis=_integer_axis(axis, "flip"))
+def flip(x: Any, axis: int | tuple[int, ...] = 0) -> Any:
+    """x backwards along one axis or several."""
+    x = _array(x, "flip")
+    for a in axis if isinstance(axis, (list, tuple)) else (axis,):
+        x = rules.flip(x, axis=_integer_axis(a, "flip"))
+    return x
 
 
 def astype(x: Any, dtype: Any) -> Any:
@@ -554,21 +579,29 @@ def stack(xs: Sequence[Any], axis: int = 0) -> Any:
 def split(x: Any, split_size_or_sections: int | Sequence[int], axis: int = 0) -> tuple[Any, ...]:
     """Consecutive pieces of x along axis, as torch's: of one size (the last may be smaller), or of these sizes."""
     x = _array(x, "split")
+    axis = _place_of(x, axis, "split")
     n = x.shape[axis]
-    if isinstance(split_size_or_sections, int):
-        if split_size_or_sections < 1:
-            raise ValueError(f"split: expected a size of at least 1, got {split_size_or_sections}, at {sites.here()}")
-        starts = range(0, n, split_size_or_sections)
-        ends: Sequence[int] = [builtins.min(n, start + split_size_or_sections) for start in starts]
-    else:
-        ends = np.cumsum(split_size_or_sections).tolist()
-        if not ends or ends[-1] != n:
-            raise ValueError(
-                f"split: sizes {list(split_size_or_sections)} do not add up to {n}, the length of axis {axis}, "
-                f"at {sites.here()}"
-            )
-    before = (slice(None),) * (axis % x.ndim)
-    return tuple(index(x, (*before, slice(a, b))) for a, b in zip([0, *ends[:-1]], ends, strict=True))
+    sizes = _sizes(split_size_or_sections, n)
+    if builtins.sum(sizes) != n:
+        raise ValueError(f"split: sizes {sizes} do not add up to {n}, the length of axis {axis}, at {sites.here()}")
+    ends = list(itertools.accumulate(sizes))
+    before = (slice(None),) * axis
+    return tuple(index(x, (*before, slice(end - size, end))) for size, end in zip(sizes, ends, strict=True))
+
+
+def _sizes(given: Any, n: int) -> list[int]:
+    """The sizes of the pieces of n: those given, or as many of one size as there are, and the rest."""
+    try:
+        if isinstance(given, (list, tuple)):
+            sizes, least = [_integer(size) for size in given], 0
+        else:
+            size, least = _integer(given), 1
+            sizes = [size] * (n // size) + [n % size] * (n % size > 0) if size > 0 else [size]
+    except TypeError:
+        raise TypeError(f"split: expected a size or a list of sizes, got {given!r}, at {sites.here()}") from None
+    if any(size < least for size in sizes):
+        raise ValueError(f"split: expected sizes of at least {least}, got {given}, at {sites.here()}")
+    return sizes
 
 
 # ---------------------------------------------------------------------------------------- losses
@@ -609,8 +642,8 @@ def binary_cross_entropy_with_logits(input: Any, target: Any) -> Any:
 def _lifted(x: Any) -> Any:
     """x, or the array that a list stands for."""
     if not isinstance(x, (list, tuple)):
-        if x.__class__ is np.ndarray and x.dtype.kind == "O":
-            raise TypeError(f"expected an array of numbers, got one of objects, at {sites.here()}")
+        if x.__class__ is np.ndarray and x.dtype.kind not in "fiub":
+            raise TypeError(f"expected an array of real numbers, got {x.dtype}, at {sites.here()}")
         return x
     if _holds_values(x):
         return stack([_lifted(row) for row in x])
@@ -641,7 +674,10 @@ def _holds_values(xs: Sequence[Any]) -> bool:
 
 
 def _several(xs: Any, what: str) -> list[Any]:
-    listed = [_lifted(x) for x in xs]
+    try:
+        listed = [_lifted(x) for x in xs]
+    except TypeError:
+        raise TypeError(f"{what}: expected a sequence, got {type(xs).__name__}, at {sites.here()}") from None
     if not listed:
         raise ValueError(f"{what}: expected at least one array, got none, at {sites.here()}")
     return listed
@@ -663,6 +699,14 @@ def _integer_axis(axis: Any, what: str) -> int:
         return _integer(axis)
     except TypeError:
         raise TypeError(f"{what}: axis: expected an integer, got {axis!r}, at {sites.here()}") from None
+
+
+def _place_of(x: Any, axis: Any, what: str) -> int:
+    """One axis of x, counted from 0."""
+    axis = _integer_axis(axis, what)
+    if not -x.ndim <= axis < x.ndim:
+        raise ValueError(f"{what}: axis {axis} is out of range for shape {x.shape}, at {sites.here()}")
+    return axis % x.ndim
 
 
 def _integer(x: Any) -> int:

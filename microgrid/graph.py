@@ -28,6 +28,7 @@ __microgrid_machinery__ = True
 
 next_number = count(1).__next__  # creation numbers: an input is older than its consumer
 NO_PARAMETERS: dict[str, Any] = {}
+MICROGRADS = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "power": "**", "relu": "ReLU"}
 
 
 class Node:
@@ -149,8 +150,12 @@ class Node:
         return sites.resolve(self._code, self._instruction) if self._code else None
 
     @property
-    def _op(self) -> str:  # micrograd's name
-        return self.rule.__name__ if self.rule else ""
+    def _op(self) -> str:  # micrograd's name, and its words
+        if self.rule is None:
+            return ""
+        symbol = MICROGRADS.get(self.rule.__name__, self.rule.__name__)
+        exponent = self.inputs[-1] if symbol == "**" and not isinstance(self.inputs[-1], Node) else ""
+        return f"{symbol}{exponent}"
 
     @property
     def _prev(self) -> tuple[Node, ...]:  # micrograd's name
@@ -315,14 +320,12 @@ class _NodeKind(kinds.Kind):
         kind = kinds.highest(numbers)
         try:
             z = kind.apply(rule, numbers, parameters)
-            if z is None:
-                raise TypeError("its value is None: does the function lack a `return`?")
-            face = kinds.kind_of(z).face
-            z, differentiable = face._held(z)
         except OverflowError:  # an int beyond all floats
             return self.apply(rule, [kinds.as_float(x) if isinstance(x, int) else x for x in inputs], parameters)
-        except (TypeError, ValueError, IndexError) as error:
-            raise anomaly.explained(error, rule, numbers, parameters) from None
+        if z is None:
+            raise TypeError("its value is None: does the function lack a `return`?")
+        face = kinds.kind_of(z).face
+        z, differentiable = face._held(z)
         if modes.special.count:
             recorded = recorded and modes.is_grad_enabled()
             if (watch := modes.anomalies()) is not None:

@@ -285,6 +285,11 @@ def _array_sigmoid(x: Any) -> Any:
     return np.divide(1, e, e)
 
 
+def _array_where(c: Any, x: Any, y: Any) -> Any:
+    z = np.where(c, x, y)
+    return z if z.ndim else z[()]  # of scalars a scalar, as NumPy's other functions
+
+
 def _logsumexp(x: Any, *, axis: Any, keepdims: bool) -> Any:
     x = x if x.dtype.kind == "f" else x.astype(float)
     top = x.max(axis=axis, keepdims=True, initial=-np.inf)
@@ -340,7 +345,7 @@ array_kind: Kind = ArrayKind(
         "sin": np.sin, "cos": np.cos, "tan": np.tan, "tanh": np.tanh,
         "sign": lambda x: np.asarray(x > 0, x.dtype) - (x < 0),  # 0 at nan, as torch's
         "sigmoid": lambda x: quietly(_array_sigmoid, x),
-        "maximum": np.maximum, "minimum": np.minimum, "where": np.where,
+        "maximum": np.maximum, "minimum": np.minimum, "where": _array_where,
         "sum": np.add.reduce, "max": np.maximum.reduce, "min": np.minimum.reduce, "prod": np.multiply.reduce,
         "logsumexp": _logsumexp, "softmax": _softmax, "log_softmax": _log_softmax,
         "flip": lambda x, *, axis: np.flip(x, axis) if x.ndim else x,

@@ -35,13 +35,13 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.var: lambda x, axis=None, ddof=0, keepdims=False: functions.var(x, axis, ddof, keepdims),
     np.std: lambda x, axis=None, ddof=0, keepdims=False: functions.std(x, axis, ddof, keepdims),
     np.linalg.norm: lambda x, ord=None, axis=None, keepdims=False: (
-        functions.norm(x, axis, keepdims) if ord is None else _refuse("linalg.norm with ord")
+        functions.norm(x, None, axis, keepdims) if ord is None else _refuse("linalg.norm with ord")
     ),
     np.where: lambda condition, x, y: functions.where(condition, x, y), np.reshape: functions.reshape,
     np.transpose: lambda x, axes=None: functions.transpose(x, axes), np.swapaxes: functions.swapaxes,
     np.expand_dims: functions.expand_dims, np.squeeze: functions.squeeze, np.broadcast_to: functions.broadcast_to,
     np.ravel: lambda x: functions.reshape(x, -1), np.concatenate: functions.concatenate, np.stack: functions.stack,
-    np.flip: lambda m, axis=None: _flipped(m, axis), np.einsum: functions.einsum,
+    np.flip: lambda m, axis=None: functions.flip(m, axes_of(m.ndim, axis)), np.einsum: functions.einsum,
     np.cumsum: lambda a, axis=None: functions.cumsum(functions.reshape(a, -1) if axis is None else a, axis or 0),
     np.take_along_axis: functions.take_along_axis,
     np.dot: lambda x, y: functions.matmul(x, y) if np.ndim(y) <= 2 else _refuse("dot of more than two axes"),
@@ -96,12 +96,6 @@ def on_function(self: Any, function: Any, types: Any, args: tuple[Any, ...], key
 
 def _number(x: Any) -> Any:
     return x._data if isinstance(x, Node) else x.item() if isinstance(x, np.generic) else x
-
-
-def _flipped(x: Any, axis: int | tuple[int, ...] | None) -> Any:
-    for a in axes_of(x.ndim, axis):
-        x = functions.flip(x, a)
-    return x
 
 
 def _refuse(name: str) -> NoReturn:

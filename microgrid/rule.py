@@ -6,7 +6,7 @@ from collections.abc import Callable
 from types import FunctionType
 from typing import Any
 
-from microgrid import kinds
+from microgrid import anomaly, kinds
 
 __microgrid_machinery__ = True
 
@@ -47,10 +47,11 @@ class Rule:
 
     def __new__(cls, *inputs: Any, **parameters: Any) -> Any:
         try:
-            kind = kinds.highest(inputs)
-        except TypeError as error:
-            raise TypeError(f"{cls.__name__}: {error}") from None
-        return kind.apply(cls, inputs, parameters)
+            return kinds.highest(inputs).apply(cls, inputs, parameters)
+        except (TypeError, ValueError, IndexError) as error:
+            if cls.__module__ == "microgrid.rules":
+                raise anomaly.explained(error, cls, inputs, parameters) from None
+            raise anomaly.explained(error, cls, inputs, parameters) from error  # of a user's rule, with the line in it
 
     def __init_subclass__(cls) -> None:
         members = {name: getattr(member, "__func__", member) for name, member in vars(cls).items()}  # or staticmethods

@@ -50,7 +50,7 @@ class Step(NamedTuple):
     @property
     def op(self) -> str:
         """The name of the rule; empty for a leaf."""
-        return self.node._op
+        return self.node.rule.__name__ if self.node.rule else ""
 
     @property
     def rule(self) -> type[Rule] | None:

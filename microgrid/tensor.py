@@ -14,6 +14,8 @@ from microgrid.shapes import Shape, unbroadcast
 
 __microgrid_machinery__ = True
 
+REAL = "fiub"  # NumPy's letters for floats, integers signed and unsigned, and booleans
+
 
 class Tensor(Node):
     """An array that records what is computed from it.
@@ -254,6 +256,9 @@ class Tensor(Node):
     def __imul__(self, other: Any) -> Tensor:
         return self._in_place("*=", np.multiply, rules.multiply, other)
 
+    def __ipow__(self, other: Any) -> Tensor:
+        return self._in_place("**=", np.power, rules.power, other)
+
     def __itruediv__(self, other: Any) -> Tensor:
         return self._in_place("/=", np.true_divide, rules.divide, other)
 
@@ -278,20 +283,40 @@ class Tensor(Node):
     tanh, sigmoid, relu, softplus = functions.tanh, functions.sigmoid, functions.relu, functions.softplus
     softmax, log_softmax, logsumexp = functions.softmax, functions.log_softmax, functions.logsumexp
     sum, mean, max, min, prod = functions.sum, functions.mean, functions.max, functions.min, functions.prod
-    var, std, norm, cumsum, clip = functions.var, functions.std, functions.norm, functions.cumsum, functions.clip
+    var, std, norm, cumsum = functions.var, functions.std, functions.norm, functions.cumsum
+    clip, clamp, leaky_relu, logsigmoid = functions.clip, functions.clip, functions.leaky_relu, functions.logsigmoid
+    maximum, minimum, take_along_axis = functions.maximum, functions.minimum, functions.take_along_axis
     pow, matmul = functions.power, functions.matmul
     reshape, view, transpose, permute = functions.reshape, functions.reshape, functions.transpose, functions.permute
     swapaxes, squeeze, expand_dims = functions.swapaxes, functions.squeeze, functions.expand_dims
-    unsqueeze, expand, flip = functions.expand_dims, functions.broadcast_to, functions.flip
+    unsqueeze, broadcast_to = functions.expand_dims, functions.broadcast_to
     split, astype, to = functions.split, functions.astype, functions.astype
+
+    def expand(self, *sizes: Any) -> Tensor:
+        """Repeated to a shape, as torch's: -1 leaves an axis as long as it is."""
+        shape = sizes[0] if len(sizes) == 1 and not isinstance(sizes[0], int) else sizes
+        ours = (1,) * (len(shape) - self.ndim) + self.shape
+        return functions.broadcast_to(self, tuple(own if n == -1 else n for n, own in zip(shape, ours, strict=True)))
+
+    def flip(self, *axes: Any) -> Tensor:
+        """Backwards along one axis or several."""
+        return functions.flip(self, axes[0] if len(axes) == 1 else axes)
+
+    def flatten(self) -> Tensor:
+        """All numbers along one axis."""
+        return functions.reshape(self, -1)
+
+    def numel(self) -> int:
+        """The number of elements."""
+        return self.size
 
     def argmax(self, axis: int | None = None) -> Any:
         """Where the largest stands, as an integer array; it has no gradient."""
-        return self._data.argmax(axis)
+        return functions.position("argmax", self, axis)
 
     def argmin(self, axis: int | None = None) -> Any:
         """Where the smallest stands, as an integer array; it has no gradient."""
-        return self._data.argmin(axis)
+        return functions.position("argmin", self, axis)
 
     # ------------------------------------------------------------------ indexing
 
@@ -352,7 +377,7 @@ class Tensor(Node):
         text = " ".join(shown.split())
         extra = f", shape={self.shape}" if len(text) > 40 else ""
         extra += f", dtype={self.dtype}" if self.dtype != np.float64 else ""
-        extra += f", rule={self._op}" if self.rule else ", requires_grad=True" if self.requires_grad else ""
+        extra += f", rule={self.rule.__name__}" if self.rule else ", requires_grad=True" if self.requires_grad else ""
         room = 80 - len("Tensor()") - len(extra)
         return f"Tensor({text if len(text) <= room else text[: room - 3] + '...'}{extra})"
 
@@ -376,8 +401,8 @@ class Tensor(Node):
         if number.__class__ is not np.ndarray:
             number = np.asarray(number)  # NumPy gives its scalars where an array has no axes left
         kind = number.dtype.kind
-        if kind == "O":
-            raise TypeError(f"arrays of objects are no Tensors: put single numbers into Values, at {sites.here()}")
+        if kind not in REAL:
+            raise TypeError(f"expected real numbers, got {number.dtype}: Tensors hold floats, integers and booleans")
         return number, kind == "f"
 
     def _wrap(self, number: Any) -> Tensor:
@@ -451,8 +476,8 @@ def _array(data: Any, dtype: Any, what: str) -> Any:
         wanted = array.dtype if dtype is None else np.dtype(dtype)
     except (TypeError, ValueError) as error:
         raise type(error)(f"{what}: expected an array of numbers: {error}, at {sites.here()}") from None
-    if array.dtype.kind not in "fiub" or wanted.kind not in "fiub":
-        given = f"{type(data).__name__} of {array.dtype}" if wanted.kind in "fiub" else f"dtype {wanted}"
+    if array.dtype.kind not in REAL or wanted.kind not in REAL:
+        given = f"{type(data).__name__} of {array.dtype}" if wanted.kind in REAL else f"dtype {wanted}"
         raise TypeError(f"{what}: expected real numbers, got {given}: {str(data)[:40]}, at {sites.here()}")
     return kinds.quietly(array.astype, wanted, copy=False)
 

@@ -77,6 +77,18 @@ class Value(Node):
         """The number, as torch says it."""
         return self._data
 
+    tolist = item
+
+    def numpy(self) -> Any:
+        """The number as an array without axes.
+
+        Raises
+        ------
+        TypeError
+            If it requires a gradient.
+        """
+        return self.__array__()
+
     def detach(self) -> Value:
         """The same number without its history; it requires no gradient."""
         return type(self)._new(self._data, False)
@@ -143,6 +155,8 @@ class Value(Node):
     square, abs = fast(rules.square)(functions.square), fast(rules.abs)(functions.abs)
     log1p, expm1 = fast(rules.log1p)(functions.log1p), fast(rules.expm1)(functions.expm1)
     pow = __pow__
+    clip, clamp, leaky_relu = functions.clip, functions.clip, functions.leaky_relu
+    logsigmoid, maximum, minimum = functions.logsigmoid, functions.maximum, functions.minimum
 
     # ------------------------------------------------------------------ comparisons look at the data
 

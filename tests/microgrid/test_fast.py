@@ -308,7 +308,7 @@ ARRAY_OPERATIONS: dict[str, Callable[[Any, Any, Any], Any]] = {
     "max": lambda x, y, c: x.max(-1, keepdims=True),
     "prod": lambda x, y, c: x.prod(keepdims=True) if x.ndim else x,
     "std": lambda x, y, c: x.std(0, correction=0, keepdims=True),
-    "norm": lambda x, y, c: x.norm(-1, keepdims=True),
+    "norm": lambda x, y, c: x.norm(axis=-1, keepdims=True),
     "logsumexp": lambda x, y, c: x.logsumexp(-1, keepdims=True),
     "softmax": lambda x, y, c: x.softmax(-1),
     "log_softmax": lambda x, y, c: x.log_softmax(-1),

@@ -504,7 +504,7 @@ WRONG_SHAPES = {
     "split by nothing": (lambda: matrix().split(0), ["split", "0"]),
     "take_along_axis": (lambda: mg.take_along_axis(matrix(), np.array([0]), 0), ["take_along_axis", "(2, 3)", "(1,)"]),
     "dot": (lambda: mg.dot([mg.Value(1.0)], [1.0, 2.0]), ["dot", "1 and 2"]),
-    "dot of nothing": (lambda: mg.dot([], []), ["dot", "0 and 0"]),
+    "dot of nothing": (lambda: mg.dot([], []), ["dot", "at least one"]),
     "concatenate nothing": (lambda: mg.concatenate([]), ["concatenate", "none"]),
     "index": (lambda: matrix()[5], ["index", "(2, 3)", "5"]),
     "too many indices": (lambda: matrix()[0, 0, 0], ["index", "(2, 3)"]),
@@ -589,3 +589,49 @@ def test_the_line_is_the_users_in_a_call_of_many_lines():
             axis=0,
         )
     assert_names_this_line(error)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: mg.matmul(np.ones((2, 3)), np.ones((2, 3))), ["matmul: (2, 3) @ (2, 3)", "inner sizes 3 and 2"]),
+        (lambda: mg.add(np.ones(2), np.ones(3)), ["add: (2,), (3,)"]),
+        (lambda: mg.reshape(np.ones(6), 4), ["reshape: (6,)"]),
+        (lambda: mg.sum(np.ones(2), axis=4), ["sum: (2,)", "axis=4"]),
+        (lambda: mg.matmul(2.0, 3.0), ["matmul", "single number"]),
+        (lambda: mg.exp(np.array([1j])), ["real numbers", "complex128"]),
+        (lambda: matrix() * 1j, ["multiply", "complex128"]),
+        (lambda: mg.where(True, matrix(), 1j), ["where", "complex128"]),
+        (lambda: matrix().astype("S3"), ["astype", "S3"]),
+        (lambda: mg.split(matrix(), 2, 9), ["split", "axis 9"]),
+        (lambda: mg.split(matrix(), "a"), ["split", "'a'"]),
+        (lambda: mg.split(matrix(), [4, -1, 0], 1), ["split", "at least 0"]),
+        (lambda: mg.stack(3), ["stack", "int"]),
+        (lambda: mg.dot(3, 4), ["dot", "int"]),
+        (lambda: mg.leaky_relu(matrix(), "a"), ["leaky_relu", "'a'"]),
+        (lambda: matrix().swapaxes("a", 1), ["swapaxes", "'a'"]),
+        (lambda: mg.einsum(3, matrix()), ["einsum", "string"]),
+        (lambda: matrix().argmax(axis=5), ["argmax", "axis 5"]),
+        (lambda: matrix().norm(1), ["norm", "ord=1"]),
+    ],
+)
+def test_plain_arrays_and_odd_arguments(call, words):
+    """Bad input: plain arrays too are refused by the operation's name, with shapes and this file's line."""
+    with pytest.raises((TypeError, ValueError)) as error:
+        call()
+    assert_names_this_line(error)
+    assert all(word in str(error.value) for word in words), str(error.value)
+
+
+def test_torchs_words_for_shapes():
+    """PEERS section 5: expand, flip, clamp, flatten, numel, dim= and keepdim= mean what they mean in torch."""
+    t = mg.Tensor([[1.0, 2.0, 3.0]], requires_grad=True)
+    assert t.expand(2, 3).shape == t.expand(2, -1).shape == (2, 3)
+    assert mg.Tensor([1.0, 2.0]).expand(3, -1).shape == (3, 2)
+    assert t.flip(0, 1).tolist() == t.flip((0, 1)).tolist() == [[3.0, 2.0, 1.0]]
+    assert t.clamp(min=2).tolist() == [[2.0, 2.0, 3.0]]
+    assert (t.flatten().shape, t.numel()) == ((3,), 3)
+    assert t.sum(dim=1, keepdim=True).tolist() == [[6.0]]
+    assert mg.softmax(t, dim=0).tolist() == [[1.0, 1.0, 1.0]]
+    with pytest.raises(TypeError):
+        t.sum(dim=1, axis=1)

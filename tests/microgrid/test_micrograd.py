@@ -124,6 +124,7 @@ def test_the_names_learners_type():
     assert a._prev == ()
     assert a._op == ""
     assert all(isinstance(node._op, str) and node._op for node in (c, d, e))
+    assert [node._op for node in (a + b, a * b, a**2, a.relu())] == ["+", "*", "**2", "ReLU"]  # micrograd's words
     assert (a.grad, e.grad) == (0.0, 1.0)
     assert repr(Value(2.0)) == "Value(data=2.0, grad=0.0)"
     assert repr(Value(2)) == "Value(data=2.0, grad=0.0)"
