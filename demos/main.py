@@ -1,7 +1,8 @@
 """The main job: train a sigmoid network on real data, hold its gradients against A - Y, draw one neuron.
 
-Run it by `make demo`, or `python -m demos.main`. It takes seconds, writes into `out/`, and prints the same numbers on
-every run. Read from top to bottom it is the tutorial of the library: data, model, gradients, training, test, pictures.
+Run it by `make demo`, or `python -m demos.main`. It takes seconds, writes into `out/`, and prints the same but for the
+times on every run. Read from top to bottom it is the tutorial of the library: data, model, gradients, training, test,
+pictures.
 """
 
 import csv

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from microgrid import sites
-from microgrid.graph import Node, check_root, differentiated, listed_nodes, seeded, topological_order
+from microgrid.graph import Node, check_root, differentiated, held, listed_nodes, seeded, topological_order
 
 __microgrid_machinery__ = True
 
@@ -68,7 +68,7 @@ def grad(
         seeds[root] = seeds[root] + seed if root in seeds else seed
     order = topological_order(*roots)
     gradients = differentiated(order, seeds, targets, create_graph)
-    taken = {id(node._data) for node in order}
+    taken = held(order)
     return tuple(_result(x, gradients, taken, create_graph, allow_unused) for x in targets)
 
 

@@ -18,14 +18,12 @@ import numpy as np
 
 from microgrid import kinds, modes, sites, stale
 from microgrid.emitter import ArrayCode, Code, compiled
-from microgrid.graph import NO_PARAMETERS, Node, differentiate, next_number
+from microgrid.graph import NO_PARAMETERS, Node, differentiate, held, next_number
 from microgrid.rule import Rule
 
 __microgrid_machinery__ = True
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-RULES = "microgrid.rules"  # the module whose rules are mathematics and nothing else
 
 
 # ---------------------------------------------------------------------------------------- operators of floats
@@ -87,7 +85,7 @@ def emit_operator(
         *([f"    if z.__class__ is not float: return plain({given})"] if "**" in expression else []),
         "    node = new(Value)",
         "    node._data = z",
-        "    node._grad = None",
+        "    node._grad = node._share = None",
         "    node._number = next_number()",
         "    node._extra = None",
         f"    node.inputs = ({', '.join(inputs[x] for x in rule.inputs)},)",
@@ -119,17 +117,19 @@ def _of_floats() -> dict[str, Any]:
 
 
 # ---------------------------------------------------------------------------------------- backward, rule by rule
-# A pull hands the gradient of one node, which stands in its `_grad`, on to the `_grad` of its inputs.
+# A pull hands the gradient of one node, which stands in its `_share`, on to the `_share` of its inputs.
 
 
 def pull_of_floats(rule: type[Rule]) -> Callable[[Any], None]:
-    """The pull of a rule between Values; each input's gradient is a float already."""
+    """The pull of a rule between Values; each input's share is a float already."""
+    if not rule.ours or (rule.variadic and rule.parameters):
+        return _pull_by_the_graph  # a user's rule may print, count, stop in a debugger, look at types, bear any name
     if rule.variadic:
-        return _pull_by_the_graph if rule.parameters else _pull_of_many_floats(rule)
+        return _pull_of_many_floats(rule)
     name = f"backward_of_{rule.__name__}"
     shares = {x: _share(rule, x, wrt, Code) for x, wrt in zip(rule.inputs, rule.wrt, strict=True) if wrt}
     text = " ".join(shares.values())
-    lines = [f"def {name}(node):", "    g = node._grad"]
+    lines = [f"def {name}(node):", "    g = node._share"]
     lines += [f"    {', '.join(f'node_{x}' for x in rule.inputs)}, = node.inputs"]
     if _mentions(text, "z"):
         lines += ["    z = node._data"]
@@ -144,7 +144,7 @@ def pull_of_floats(rule: type[Rule]) -> Callable[[Any], None]:
             f"        try: share = {share}",
             f"        except (ArithmeticError, ValueError): share = {exact}",
             *([f"        if share.__class__ is complex: share = {exact}"] if "**" in share else []),
-            f"        node_{x}._grad += " + (f"node_{x}._fit(share)" if "wrt_" in share else "share"),
+            f"        node_{x}._share += " + (f"node_{x}._fit(share)" if "wrt_" in share else "share"),
         ]
     return compiled(name, lines, _of_floats() | _derivatives(rule))
 
@@ -154,25 +154,20 @@ def _derivatives(rule: type[Rule]) -> dict[str, Any]:
 
 
 def _share(rule: type[Rule], x: str, wrt: Callable[..., Any], code: type[Code]) -> str:
-    """A derivative written out, where it is arithmetic; a call of it, where it is more than that.
-
-    Only our own rules are written out: a user's may print, count, stop in a debugger or look at types.
-    """
+    """A derivative written out, where it is arithmetic; a call of it, where it is more than that."""
     arguments = ["g", "z", *rule.inputs]
     if rule.parameters:
         return f"wrt_{x}({', '.join(arguments)}, **node.parameters)"
-    if rule.__module__ == RULES:
-        try:
-            return str(wrt(*map(code, arguments)))
-        except (AttributeError, TypeError):  # it asks for a shape or a matrix product: then it wants arrays
-            pass
-    return f"wrt_{x}({', '.join(arguments)})"
+    try:
+        return str(wrt(*map(code, arguments)))
+    except (AttributeError, TypeError):  # it asks for a shape or a matrix product: then it wants arrays
+        return f"wrt_{x}({', '.join(arguments)})"
 
 
 def _exactly(node: Any, wrt: Callable[..., Any]) -> Any:
     """A derivative where Python's arithmetic raises or leaves the real line: as IEEE 754 says."""
     numbers = (x._data if isinstance(x, Node) else x for x in node.inputs)
-    return kinds.ieee(wrt, (node._grad, node._data, *numbers), node.parameters)
+    return kinds.ieee(wrt, (node._share, node._data, *numbers), node.parameters)
 
 
 def _mentions(text: str, name: str) -> bool:
@@ -184,28 +179,28 @@ def _pull_of_many_floats(rule: type[Rule]) -> Callable[[Any], None]:
     lines = [
         f"def {name}(node):",
         "    numbers = [x._data if x.__class__ is Value else x for x in node.inputs]",
-        "    try: shares = wrt(node._grad, node._data, *numbers)",
+        "    try: shares = wrt(node._share, node._data, *numbers)",
         "    except (ArithmeticError, ValueError): shares = exactly(node, wrt)",
         "    for x, share in zip(node.inputs, shares):",
-        "        if x.__class__ is Value and x.requires_grad: x._grad += share",
+        "        if x.__class__ is Value and x.requires_grad: x._share += share",
     ]
     return compiled(name, lines, _of_floats() | {"wrt": rule.wrt[0]})
 
 
 def _pull_by_the_graph(node: Any) -> None:
-    for position, share in differentiate(node, node._grad, None, False):
+    for position, share in differentiate(node, node._share, None, False):
         x = node.inputs[position]
-        x._grad = share if x._grad.__class__ is _Nothing else x._grad + share
+        x._share = share if x._share.__class__ is _Nothing else x._share + share
 
 
 def pull_of_arrays(rule: type[Rule]) -> Callable[[Any], None]:
     """The pull of a rule between Tensors."""
-    if rule.variadic:
+    if not rule.ours or rule.variadic:
         return _pull_by_the_graph
     name = f"backward_of_{rule.__name__}_of_arrays"
     lines = [
         f"def {name}(node):",
-        "    g, z = node._grad, node._data",
+        "    g, z = node._share, node._data",
         f"    {', '.join(f'node_{x}' for x in rule.inputs)}, = node.inputs",
     ]
     lines += [f"    {x} = node_{x}._data if isinstance(node_{x}, Node) else node_{x}" for x in rule.inputs]
@@ -216,8 +211,8 @@ def pull_of_arrays(rule: type[Rule]) -> Callable[[Any], None]:
                 f"        share = {_share(rule, x, wrt, ArrayCode)}",
                 f"        if share.__class__ is not ndarray or share.shape != {x}.shape or share.dtype != {x}.dtype:",
                 f"            share = node_{x}._fit(share)",
-                f"        before = node_{x}._grad",
-                f"        node_{x}._grad = share if before.__class__ is Nothing else before + share",
+                f"        before = node_{x}._share",
+                f"        node_{x}._share = share if before.__class__ is Nothing else before + share",
             ]
     scope = {"Node": Node, "Nothing": _Nothing, "ndarray": np.ndarray, **kinds.array_kind.elementary}
     return compiled(name, lines, scope | _derivatives(rule))
@@ -253,6 +248,11 @@ def backward_of_floats(root: Any) -> bool:
     if graph is None:
         return False
     _run(graph, 1.0, pulls_of_floats)
+    for node in graph.operations:
+        node._grad = node._share
+    for node in graph.leaves:
+        before = node._grad
+        node._grad = node._share if before is None else before + node._share
     return True
 
 
@@ -261,11 +261,21 @@ def backward_of_arrays(root: Any) -> bool:
     graph = _reached(root, kinds.array_kind.face, _Nothing(), others=True)
     if graph is None:
         return False
-    kinds.quietly(_run, graph, np.ones_like(root._data), pulls_of_arrays)
-    taken = {id(node._data) for node in graph.nodes}
-    for node in graph.nodes:
-        node._grad = None if node._grad.__class__ is _Nothing else node._own(node._grad, taken)
+    kinds.quietly(_run_arrays, graph, np.ones_like(root._data))
     return True
+
+
+def _run_arrays(graph: _Graph, seed: Any) -> None:
+    _run(graph, seed, pulls_of_arrays)
+    taken = held([*graph.operations, *graph.leaves])
+    for node in graph.operations:
+        share, node._share = node._share, None
+        node._grad = None if share.__class__ is _Nothing else node._own(share, taken)
+    for node in graph.leaves:
+        share, node._share = node._share, None
+        if share.__class__ is not _Nothing:
+            before = node._grad
+            node._grad = node._own(share, taken) if before is None else node._fit(before + share)
 
 
 class _Graph(NamedTuple):
@@ -273,74 +283,54 @@ class _Graph(NamedTuple):
 
     operations: list[Any]  # newest first
     leaves: list[Any]
-    nodes: list[Any]  # both, and
-    before: list[Any]  # what gradients they had
 
 
 def _reached(root: Any, face: Any, nothing: Any, others: bool) -> _Graph | None:
     """What a gradient flows to from the root.
 
-    A node that was reached is known by its gradient, which is `nothing`: an object of this pass alone. None, and
-    gradients as before, where the general walk is needed: where a mode is on, where a node has a hook or was handed
-    out or written to, where one that requires a gradient is not of this face, or of a subclass (where `others` are
-    not allowed), or a rule has constant inputs (likewise).
+    A node that was reached is known by its share, which is `nothing`: an object of this pass alone. None, where the
+    general walk is needed: where a mode is on, where a node has a hook or was handed out or written to, where one that
+    requires a gradient is not of this face, or of a subclass (where `others` are not allowed), or a rule has constant
+    inputs (likewise).
     """
     if modes.special.count or root.rule is None or _marked(root):
         return None
-    operations, leaves, nodes, before = list[Any](), list[Any](), [root], [root._grad]
-    plain, waiting = True, [root]
-    root._grad = nothing
+    operations, leaves, waiting = list[Any](), list[Any](), [root]
+    root._share = nothing
     while waiting:
         node = waiting.pop()  # the newest first: what was made together lies together in memory
         operations.append(node)
-        plain = plain and (others or not node.rule.constant)
+        if node.rule.constant and not others:
+            return None
         for x in node.inputs:
             if x.__class__ is face:
-                if x._grad is nothing:
+                if x._share is nothing:
                     continue
-            elif not isinstance(x, Node) or x._grad is nothing:
+            elif not isinstance(x, Node) or x._share is nothing:
                 continue
-            elif x.requires_grad and not (others and isinstance(x, face)):
-                plain = False
+            elif not (others and isinstance(x, face)) and (x.requires_grad or not others):
+                return None
             if x._extra is not None and _marked(x):
-                plain = False
+                return None
             if x.requires_grad:
                 (leaves if x.rule is None else waiting).append(x)
-                nodes.append(x)
-                before.append(x._grad)
-                x._grad = nothing
-        if not plain:
-            break
-    if plain:
-        operations.sort(key=_age, reverse=True)
-        # data written to since the oldest operation: the general walk looks at each edge
-        plain = operations[-1]._number > stale.last.write
-    graph = _Graph(operations, leaves, nodes, before)
-    if plain:
-        return graph
-    _restore(graph)
-    return None
+                x._share = nothing
+    operations.sort(key=_age, reverse=True)
+    if operations[-1]._number <= stale.last.write:
+        return None  # data was written to since the oldest operation: the general walk looks at each edge
+    return _Graph(operations, leaves)
 
 
 def _run(graph: _Graph, seed: Any, pulls: dict[Any, Callable[[Any], None]]) -> None:
-    """Hand the seed down, and let leaves add up over passes."""
-    root = graph.operations[0]
-    nothing, root._grad = root._grad, seed
+    """Hand the seed down."""
+    node = graph.operations[0]
+    node._share = seed
     try:
         for node in graph.operations:
             pulls[node.rule](node)
     except BaseException as error:
-        _restore(graph)
         error.add_note(f"while differentiating {node._described()}")
         raise
-    for node, grad in zip(graph.nodes, graph.before, strict=True):
-        if node.rule is None and grad is not None:
-            node._grad = grad if node._grad is nothing else grad + node._grad
-
-
-def _restore(graph: _Graph) -> None:
-    for node, grad in zip(graph.nodes, graph.before, strict=True):
-        node._grad = grad
 
 
 _age = attrgetter("_number")

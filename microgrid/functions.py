@@ -6,7 +6,7 @@ import builtins
 import functools
 import itertools
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -17,18 +17,16 @@ from microgrid.shapes import Axis, Shape
 
 if TYPE_CHECKING:
     from microgrid.tensor import Tensor
-    from microgrid.value import Value
 
 __microgrid_machinery__ = True
 
-Number: TypeAlias = "Value | Tensor | float | np.ndarray[Any, Any]"
 X = TypeVar("X")
 F = TypeVar("F", bound=Callable[..., Any])
 
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"  # the indices of einsum
 
 
-def apply(rule: type[Rule], *inputs: Any, **parameters: Any) -> Any:
+def apply(rule: type[Rule], /, *inputs: Any, **parameters: Any) -> Any:
     """Apply a rule, your own for example, to Values, Tensors or numbers.
 
     Examples

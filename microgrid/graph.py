@@ -47,11 +47,13 @@ class Node:
     """
 
     __slots__ = (
-        "_code", "_data", "_extra", "_grad", "_instruction", "_number", "inputs", "parameters", "requires_grad", "rule",
+        "_code", "_data", "_extra", "_grad", "_instruction", "_number", "_share", "inputs", "parameters",
+        "requires_grad", "rule",
     )  # fmt: skip
 
     _data: Any
     _grad: Any
+    _share: Any  # what a fast pass has gathered for it so far; of no meaning outside that pass
     _number: int  # when it was made; a leaf that is written to takes a new number
     _code: CodeType | None  # with _instruction: the user's line that made it
     _instruction: int
@@ -80,7 +82,7 @@ class Node:
     ) -> None:
         """Set every field, as of now and at the user's line."""
         self._data = data
-        self._grad = None
+        self._grad = self._share = None
         self._number = next_number()
         self._extra = None
         self.inputs = inputs
@@ -316,12 +318,16 @@ class _NodeKind(kinds.Kind):
                 x = x._data
             elif isinstance(x, np.generic):
                 x = x.item()  # NumPy's scalars count as Python's: they change neither face nor precision
+            elif isinstance(x, np.ndarray) and x.__class__ is not np.ndarray:
+                x = _plain_array(x)
             numbers.append(x)
         kind = kinds.highest(numbers)
         try:
             z = kind.apply(rule, numbers, parameters)
-        except OverflowError:  # an int beyond all floats
-            return self.apply(rule, [kinds.as_float(x) if isinstance(x, int) else x for x in inputs], parameters)
+        except OverflowError:  # from an int beyond all floats
+            if int not in map(type, inputs):
+                raise
+            return self.apply(rule, [kinds.as_float(x) if type(x) is int else x for x in inputs], parameters)
         if z is None:
             raise TypeError("its value is None: does the function lack a `return`?")
         face = kinds.kind_of(z).face
@@ -332,6 +338,8 @@ class _NodeKind(kinds.Kind):
                 anomaly.check_value(rule, numbers, z, watch)
         node: Node = object.__new__(face)
         if recorded and differentiable:
+            if parameters:
+                parameters = {name: _constant(x) for name, x in parameters.items()}
             node._begin(z, True, rule, tuple([_constant(x) for x in inputs]), parameters)
         else:
             node._begin(z, False, None, (), NO_PARAMETERS)
@@ -340,11 +348,18 @@ class _NodeKind(kinds.Kind):
         return node
 
 
+def _plain_array(x: Any) -> Any:
+    """An array of a subclass as the array that it is: a np.matrix multiplies otherwise, a mask would be lost."""
+    if isinstance(x, np.ma.MaskedArray):
+        raise TypeError("expected an array, got a masked one: fill it first, .filled(0), and multiply by the mask")
+    return np.asarray(x)
+
+
 def _constant(x: Any) -> Any:
     """An input as a node keeps it: an array of the user's, who could write to it later, is copied."""
     if isinstance(x, Node):
         return x
-    return x.copy() if x.__class__ is np.ndarray else x.item() if isinstance(x, np.generic) else x
+    return np.array(x) if isinstance(x, np.ndarray) else x.item() if isinstance(x, np.generic) else x
 
 
 node_kind = _NodeKind("a graph node", 100, {}, one=lambda x: x._wrap(kinds.kind_of(x._data).one(x._data)))
@@ -436,6 +451,8 @@ def differentiate(node: Node, g: Any, wanted: set[Node] | None, create_graph: bo
             arguments.append(x._data if isinstance(x, Node) else x)
     shares = []
     together = kind.differentiate(rule.wrt[0], arguments, parameters) if rule.variadic else None
+    if together is not None and len(together) != len(inputs):
+        raise ValueError(f"wrt_{rule.inputs[0]} gave {len(together)} shares for {len(inputs)} inputs")
     for position, x in enumerate(inputs):
         if not isinstance(x, Node) or not x.requires_grad or (wanted is not None and x not in wanted):
             continue
@@ -457,16 +474,26 @@ def paths_to(order: Sequence[Node], targets: Iterable[Node]) -> set[Node]:
 
 # --------------------------------------------------------------------------------------------- backward passes
 
-_passes = threading.RLock()  # one pass at a time stores gradients: leaves may be shared between threads
+
+class _Passes:
+    """One pass at a time stores gradients: leaves may be shared between threads."""
+
+    lock = threading.RLock()
+    nested = False  # whether a fast pass runs, and what asks is a rule called by it
 
 
 def backward(root: Node, gradient: Any, create_graph: bool, inputs: Sequence[Node] | None) -> None:
     """See `Node.backward`."""
     check_root(root, "backward")
     seed = seeded(root, gradient, create_graph)
-    with _passes:
-        if gradient is None and not create_graph and inputs is None and root._fast_backward():
-            return
+    with _Passes.lock:
+        if gradient is None and not create_graph and inputs is None and not _Passes.nested:
+            _Passes.nested = True
+            try:
+                if root._fast_backward():
+                    return
+            finally:
+                _Passes.nested = False
         order = topological_order(root)
         gradients = differentiated(order, {root: seed}, inputs, create_graph)
         keep(order, gradients, inputs, create_graph)
@@ -494,19 +521,29 @@ def differentiated(
 
 def keep(order: Sequence[Node], gradients: dict[Node, Any], inputs: Sequence[Node] | None, create_graph: bool) -> None:
     """Store the gradients of a pass: leaves (and chosen inputs) add theirs up, nodes between take the new one."""
-    taken = {id(node._data) for node in order}
+    taken = held(order)
     chosen = gradients if inputs is None else set(inputs)
-    for node, gradient in gradients.items():
-        if node not in chosen:
-            continue
-        adds_up = node.rule is None or inputs is not None
-        if adds_up and node._grad is not None:
-            with np.errstate(all="ignore"):
-                node._grad = node._fit(node._grad + gradient)
-        elif not create_graph:
-            node._grad = node._own(gradient, taken)
-        elif adds_up:
-            node._grad = gradient
+    with _Passes.lock, np.errstate(all="ignore"):
+        for node, gradient in gradients.items():
+            if node not in chosen:
+                continue
+            adds_up = node.rule is None or inputs is not None
+            if adds_up and (before := node._grad) is not None:
+                node._grad = node._fit(before + gradient)
+            elif not create_graph:
+                node._grad = node._own(gradient, taken)
+            elif adds_up:
+                node._grad = gradient
+
+
+def held(nodes: Iterable[Node]) -> set[int]:
+    """The ids of the arrays that nodes hold: no gradient may be one of them."""
+    taken = set()
+    for node in nodes:
+        taken.add(id(node._data))
+        if node.rule is not None and not node.rule.ours:  # ours give none of their inputs back
+            taken.update(id(x) for x in node.inputs)
+    return taken
 
 
 def check_root(root: Any, operation: str) -> None:

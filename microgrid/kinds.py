@@ -61,10 +61,14 @@ class Kind:
         TypeError
             Where the rule has no meaning for this kind of number.
         """
-        function = self.elementary.get(rule.__name__) or rule.value
+        function = self.own(rule) or rule.value
         if function is None:
             raise TypeError(f"{rule.__name__}: has no meaning for {self.name}")
         return function
+
+    def own(self, rule: type[Rule]) -> Callable[..., Any] | None:
+        """This kind's way of an elementary rule; never in place of the value that a user's rule brings."""
+        return self.elementary.get(rule.__name__) if rule.value is None or rule.ours else None
 
     def apply(self, rule: type[Rule], inputs: Sequence[Any], parameters: dict[str, Any]) -> Any:
         """The value of the rule."""
@@ -84,7 +88,7 @@ class FloatKind(Kind):
 
     def function(self, rule: type[Rule]) -> Callable[..., Any]:
         # a rule of arrays (stack, broadcast_to) takes floats as arrays without axes
-        return self.elementary.get(rule.__name__) or rule.value or array_kind.function(rule)
+        return self.own(rule) or rule.value or array_kind.function(rule)
 
     def apply(self, rule: type[Rule], inputs: Sequence[Any], parameters: dict[str, Any]) -> Any:
         try:
@@ -121,7 +125,7 @@ def ieee(function: Callable[..., Any], numbers: Sequence[Any], parameters: dict[
     """
     with np.errstate(all="ignore"):
         z = function(*(np.float64(as_float(x)) if isinstance(x, (float, int)) else x for x in numbers), **parameters)
-    return [float(share) for share in z] if isinstance(z, list) else float(z)
+    return [float(share) for share in z] if isinstance(z, (list, tuple)) else float(z)
 
 
 def as_float(x: Any) -> float:
@@ -143,6 +147,8 @@ class ArrayKind(Kind):
         function = self._functions.get(rule)
         if function is None:
             function = self._functions[rule] = self.function(rule)
+        if _quiet.run is _just:  # a rule within a rule
+            return function(*inputs, **parameters)
         return quietly(function, *inputs, **parameters)
 
 
@@ -155,14 +161,14 @@ class _Quiet(threading.local):
         self.run: Callable[..., Any] = context.run
 
 
-def _just(function: Callable[..., Any], *args: Any, **parameters: Any) -> Any:
+def _just(function: Callable[..., Any], /, *args: Any, **parameters: Any) -> Any:
     return function(*args, **parameters)
 
 
 _quiet = _Quiet()
 
 
-def quietly(function: Callable[..., Any], *args: Any, **parameters: Any) -> Any:
+def quietly(function: Callable[..., Any], /, *args: Any, **parameters: Any) -> Any:
     """Call a function of arrays without NumPy's floating-point warnings, at a fifth of the cost of `np.errstate`.
 
     Values out of domain are inf and nan here as in IEEE 754; `detect_anomaly` is what raises on them.
@@ -344,7 +350,7 @@ array_kind: Kind = ArrayKind(
         "exp": np.exp, "log": np.log, "log1p": np.log1p, "expm1": np.expm1, "sqrt": np.sqrt, "abs": np.abs,
         "sin": np.sin, "cos": np.cos, "tan": np.tan, "tanh": np.tanh,
         "sign": lambda x: np.asarray(x > 0, x.dtype) - (x < 0),  # 0 at nan, as torch's
-        "sigmoid": lambda x: quietly(_array_sigmoid, x),
+        "sigmoid": _array_sigmoid,
         "maximum": np.maximum, "minimum": np.minimum, "where": _array_where,
         "sum": np.add.reduce, "max": np.maximum.reduce, "min": np.minimum.reduce, "prod": np.multiply.reduce,
         "logsumexp": _logsumexp, "softmax": _softmax, "log_softmax": _log_softmax,

@@ -42,20 +42,22 @@ class Rule:
     inputs: tuple[str, ...]  # ("x", "y"), or ("xs",) of a variadic rule
     parameters: frozenset[str]  # names of the keyword-only arguments
     variadic: bool
+    ours: bool  # of the table in rules.py, and so mathematics and nothing else
     wrt: tuple[Callable[..., Any] | None, ...]  # one for each input; None where it has no derivative
     value: Callable[..., Any] | None = None
 
-    def __new__(cls, *inputs: Any, **parameters: Any) -> Any:
+    def __new__(cls, /, *inputs: Any, **parameters: Any) -> Any:
         try:
             return kinds.highest(inputs).apply(cls, inputs, parameters)
         except (TypeError, ValueError, IndexError) as error:
-            if cls.__module__ == "microgrid.rules":
+            if cls.ours:
                 raise anomaly.explained(error, cls, inputs, parameters) from None
             raise anomaly.explained(error, cls, inputs, parameters) from error  # of a user's rule, with the line in it
 
     def __init_subclass__(cls) -> None:
         members = {name: getattr(member, "__func__", member) for name, member in vars(cls).items()}  # or staticmethods
         functions = {name: member for name, member in members.items() if isinstance(member, FunctionType)}
+        cls.ours = cls.__module__ == "microgrid.rules"
         derivatives = {name: f for name, f in functions.items() if name.startswith("wrt_")}
         signatures = {name: _signature(f) for name, f in functions.items()}
         if "value" in functions:

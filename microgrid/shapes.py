@@ -6,6 +6,7 @@ may use it on numbers and on nodes alike.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
@@ -132,14 +133,25 @@ def unbroadcast(x: Any, shape: Shape) -> Any:
     extra = x.ndim - len(shape)
     if extra > 0:
         x = _summed(x, tuple(range(extra)))
+    if x.shape == shape:
+        return x
     shrunk = tuple(a for a, n in enumerate(shape[len(shape) - x.ndim :]) if n == 1 and x.shape[a] != 1)
     if shrunk:
         x = x.sum(axis=shrunk, keepdims=True)
-    return x if x.shape == shape else np.broadcast_to(x, shape)
+        if x.shape == shape:
+            return x
+    spread = np.empty(shape, x.dtype)  # np.broadcast_to takes several times as long, and gives a view to be copied
+    spread[...] = x
+    return spread
+
+
+@functools.lru_cache(maxsize=16)
+def _row_of_ones(n: int, dtype: Any) -> Any:
+    return np.ones(n, dtype)
 
 
 def _summed(x: Any, axes: tuple[int, ...]) -> Any:
     # a row of ones through BLAS is several times quicker than NumPy's sum over the samples of a batch
     if x.ndim == 2 and len(axes) == 1 and x.dtype.kind == "f" and x.shape[0]:
-        return np.ones(x.shape[0], x.dtype) @ x
+        return _row_of_ones(x.shape[0], x.dtype) @ x
     return x.sum(axis=axes)

@@ -68,7 +68,7 @@ def used(node: Node, inputs: Sequence[Any]) -> None:
     for position, x in enumerate(inputs):
         extra = getattr(x, "_extra", None)
         if extra is not None and "handed" in extra:
-            if isinstance(node._data, np.ndarray) and node._data.base is not None:
+            if isinstance(node._data, np.ndarray) and (node._data.base is not None or node._data is x._data):
                 node._data = node._data.copy()  # not a view of what the user holds
             if node.rule is not None:
                 if node._extra is None or "seen" not in node._extra:

@@ -471,6 +471,8 @@ def _array(data: Any, dtype: Any, what: str) -> Any:
             f"{what}: expected numbers, got nodes, whose history would be lost: join them by mg.stack, "
             f"or .detach() them, at {sites.here()}"
         )
+    if isinstance(data, np.ma.MaskedArray):
+        raise TypeError(f"{what}: expected an array, got a masked one: fill it first, .filled(0), at {sites.here()}")
     try:
         array = np.array(_data(data))
         wanted = array.dtype if dtype is None else np.dtype(dtype)

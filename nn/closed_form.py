@@ -10,12 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 import microgrid as mg
 from nn.layers import MLP, Identity, Linear, Sequential, Sigmoid
 from nn.module import Module
-from nn.targets import Array
+from nn.targets import Array, Data, numeric, refuse_infinite, refuse_no_labels
 
 __microgrid_machinery__ = True
 
@@ -109,7 +108,7 @@ def backward(A: Sequence[Array], Y: Array, W: Sequence[Array]) -> tuple[list[Arr
     return deltas, dW, db
 
 
-def gradients(model: Module, X: ArrayLike, Y: ArrayLike) -> dict[str, Array]:
+def gradients(model: Module, X: Data, Y: Data) -> dict[str, Array]:
     """Gradients of a sigmoid network by the recursion, named and shaped as the model's parameters.
 
     Parameters
@@ -129,7 +128,10 @@ def gradients(model: Module, X: ArrayLike, Y: ArrayLike) -> dict[str, Array]:
     Raises
     ------
     ValueError
-        If the model is another kind of network, or the shapes do not fit.
+        If the model is another kind of network, the shapes do not fit or hold no sample, a number is nan or infinite,
+        or a label lies outside [0, 1].
+    TypeError
+        If X or Y are not numbers.
 
     Examples
     --------
@@ -138,15 +140,10 @@ def gradients(model: Module, X: ArrayLike, Y: ArrayLike) -> dict[str, Array]:
     {'layers.0.weight': (3, 2), 'layers.0.bias': (3,), 'layers.2.weight': (1, 3), 'layers.2.bias': (1,)}
     """
     layers = sigmoid_layers(model)
-    X, Y = np.asarray(X).T, np.asarray(Y).T
-    if X.ndim != 2 or Y.shape != (layers[-1].out_features, X.shape[1]) or X.shape[0] != layers[0].in_features:
-        raise ValueError(
-            f"closed_form.gradients: X has shape {X.T.shape}, Y has shape {Y.T.shape}, expected (m, "
-            f"{layers[0].in_features}) and (m, {layers[-1].out_features}), at {mg.sites.here()}"
-        )
+    X, Y = samples("closed_form.gradients", layers, X, Y)
     W, b = weights(layers)
-    _, A = forward(X, W, b)
-    _, dW, db = backward(A, Y, W)
+    _, A = forward(X.T, W, b)
+    _, dW, db = backward(A, Y.T, W)
     total: dict[int, Array] = {}
     for layer, dW_l, db_l in zip(layers, dW, db, strict=True):
         pairs = [(layer.weight, dW_l)] if layer.bias is None else [(layer.weight, dW_l), (layer.bias, db_l[:, 0])]
@@ -154,6 +151,21 @@ def gradients(model: Module, X: ArrayLike, Y: ArrayLike) -> dict[str, Array]:
             # A layer that stands in two places gathers from both.
             total[id(parameter)] = total[id(parameter)] + gradient if id(parameter) in total else gradient
     return {name: total[id(parameter)] for name, parameter in model.named_parameters()}
+
+
+def samples(name: str, layers: Sequence[Linear], X: Data, Y: Data) -> tuple[Array, Array]:
+    """X (m, n_0) and Y (m, n_L) as arrays that the recursion can be run on; errors as `gradients` documents them."""
+    X, Y = numeric(name, "X", X), numeric(name, "Y", Y)
+    m = len(X) if X.ndim else 0
+    wanted = (m, layers[0].in_features), (m, layers[-1].out_features)
+    if not m or (X.shape, Y.shape) != wanted:
+        raise ValueError(
+            f"{name}: X has shape {X.shape}, Y has shape {Y.shape}, expected (m, {layers[0].in_features}) and (m, "
+            f"{layers[-1].out_features}) for m >= 1 samples, one a row, at {mg.sites.here()}"
+        )
+    refuse_infinite(name, "X", X)
+    refuse_no_labels(name, "Y", Y)
+    return X, Y
 
 
 def weights(layers: Sequence[Linear]) -> tuple[list[Array], list[Array]]:

@@ -17,7 +17,7 @@ from nn import closed_form
 from nn.layers import Sequential, Sigmoid
 from nn.losses import BCELoss, BCEWithLogitsLoss, Loss
 from nn.module import Module, Parameter
-from nn.targets import Array, Data, numeric
+from nn.targets import Array, Data, check_count
 
 __microgrid_machinery__ = True
 
@@ -50,6 +50,8 @@ class Comparison:
     cliffs : (float, float)
         The z beyond which the sigmoid is exactly 0 and exactly 1 in this dtype, and the chain not finite: -709.78 and
         36.7368 in float64.
+    closed_finite : bool
+        Whether the closed form, which the others are measured against, holds neither nan nor inf.
     """
 
     errors: dict[str, dict[str, float]]
@@ -57,6 +59,7 @@ class Comparison:
     shapes: dict[str, tuple[int, ...]]
     logits: tuple[float, float]
     cliffs: tuple[float, float]
+    closed_finite: bool = True
 
     @property
     def worst(self) -> float:
@@ -70,7 +73,7 @@ class Comparison:
 
     @property
     def not_finite(self) -> list[str]:
-        """The ways whose gradient holds nan or inf."""
+        """The ways whose gradient holds nan or inf; all of them, if the closed form's does."""
         return [way for way, errors in self.errors.items() if math.inf in errors.values()]
 
     def rows(self) -> list[dict[str, Any]]:
@@ -99,17 +102,26 @@ class Comparison:
         lines += [form.format("worst", "", *worst, "-"), form.format("time in ms", "", *times), ""]
         lines += [f"{way:12} {meaning}" for way, meaning in WAYS.items()]
         if self.not_finite:
-            lines += ["", self._cliff_note()]
+            lines += ["", self._note()]
         return "\n".join(lines)
 
-    def _cliff_note(self) -> str:
+    def _note(self) -> str:
+        """Why something is not finite: the weights, too large numbers, or the cliff."""
         (low, high), (to_0, to_1) = self.logits, self.cliffs
-        return (
-            f"NOT FINITE: {', '.join(self.not_finite)}. At the output z runs from {low:.4g} to {high:.4g}. From "
-            f"z = {to_1:.4f} on the sigmoid\nrounds to 1, and below z = {to_0:.2f} to 0; there "
-            "-(Y/A - (1-Y)/(1-A)) A(1-A) becomes 0/0. That is a limit\nof that formula: A - Y and the loss on logits "
-            "have none."
-        )
+        z = f"At the output z runs from {low:.4g} to {high:.4g}."
+        if not self.closed_finite:
+            return (
+                f"NOT FINITE: the closed form itself, so that nothing can be measured against it. {z}\n"
+                "A weight is nan or infinite, or numbers on the way are too large for their type."
+            )
+        notes = {way: f"NOT FINITE: {way}. Numbers on the way are too large for their type." for way in self.not_finite}
+        if "chain" in notes:
+            notes["chain"] = (
+                f"NOT FINITE: chain. {z} From z = {to_1:.4f} on the sigmoid\nrounds to 1, and below z = {to_0:.2f} to "
+                "0; there -(Y/A - (1-Y)/(1-A)) A(1-A) becomes 0/0. That is a limit\nof that formula: A - Y and the "
+                "loss on logits have none."
+            )
+        return "\n".join(notes.values())
 
 
 def compare(model: Module, X: Data, Y: Data, repeats: int = 5) -> Comparison:
@@ -123,7 +135,7 @@ def compare(model: Module, X: Data, Y: Data, repeats: int = 5) -> Comparison:
     ----------
     model : MLP or Sequential
         Linear layers with Sigmoid between them, with logits or probabilities at the end. Neither its weights nor its
-        gradients are changed.
+        gradients are changed. Frozen parameters are left out.
     X : array_like of shape (m, n_0)
     Y : array_like of shape (m, n_L)
         Labels in [0, 1].
@@ -137,9 +149,14 @@ def compare(model: Module, X: Data, Y: Data, repeats: int = 5) -> Comparison:
     Raises
     ------
     ValueError
-        If the model is no sigmoid network, shapes do not fit, or a label is refused.
+        If the model is no sigmoid network or wholly frozen, shapes do not fit or hold no sample, a number is nan or
+        infinite, a label lies outside [0, 1], or `repeats` is below 1.
     TypeError
-        If X or Y are not numbers.
+        If X or Y are not numbers, or `repeats` is no integer.
+
+    Notes
+    -----
+    Gradients are found here inside `mg.no_grad()` too.
 
     Examples
     --------
@@ -149,15 +166,21 @@ def compare(model: Module, X: Data, Y: Data, repeats: int = 5) -> Comparison:
     >>> report.worst < 1e-14, report.worst_differences < 1e-8
     (True, True)
     """
+    check_count("nn.compare", "repeats", repeats)
     net = Sequential(*closed_form.stack(model))
     layers = closed_form.sigmoid_layers(net)
-    X, Y = numeric("nn.compare", "X", X), numeric("nn.compare", "Y", Y)
+    X, Y = closed_form.samples("nn.compare", layers, X, Y)
     dtype = layers[0].weight.dtype
     X, Y = X.astype(dtype), Y.astype(dtype)
     inputs = mg.Tensor(X)
     logits = net[: 2 * len(layers) - 1]
     probabilities = Sequential(*logits, Sigmoid())
     named = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    if not named:
+        raise ValueError(
+            "nn.compare: there is no gradient to compare: the model has no parameters that require one "
+            f"(parameter.requires_grad_() thaws one), at {mg.sites.here()}"
+        )
     ways: dict[str, Callable[[], Gradients]] = {
         "chain": lambda: _autograd(probabilities, inputs, Y, BCELoss(reduction="batchmean"), named),
         "logits": lambda: _autograd(logits, inputs, Y, BCEWithLogitsLoss(reduction="batchmean"), named),
@@ -165,15 +188,18 @@ def compare(model: Module, X: Data, Y: Data, repeats: int = 5) -> Comparison:
         "closed": lambda: closed_form.gradients(model, X, Y),
     }
     found, milliseconds = {}, {}
-    for way, gradients in ways.items():
-        found[way], milliseconds[way] = _timed(gradients, 1 if way == "differences" else repeats)
+    # What is not finite the report says in words.
+    with mg.enable_grad(), np.errstate(over="ignore", invalid="ignore"):
+        for way, gradients in ways.items():
+            found[way], milliseconds[way] = _timed(gradients, 1 if way == "differences" else repeats)
+        z = closed_form.forward(X.T, *closed_form.weights(layers))[0][-1]
     reference = found.pop("closed")
     errors = {way: {name: _error(g[name], reference[name]) for name in named} for way, g in found.items()}
-    z = closed_form.forward(X.T, *closed_form.weights(layers))[0][-1]
+    closed_finite = all(np.isfinite(reference[name]).all() for name in named)
     number = np.finfo(dtype)
     cliffs = -math.log(number.max), (number.nmant + 1) * math.log(2)  # e^-z overflows; 1 + e^-z rounds to 1
     shapes = {name: parameter.shape for name, parameter in named.items()}
-    return Comparison(errors, milliseconds, shapes, (float(z.min()), float(z.max())), cliffs)
+    return Comparison(errors, milliseconds, shapes, (float(z.min()), float(z.max())), cliffs, closed_finite)
 
 
 def _autograd(net: Module, X: mg.Tensor, Y: Array, loss: Loss, named: dict[str, Parameter]) -> Gradients:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 import microgrid as mg
-from nn.init import Rng
+from nn.init import Rng, generator
 from nn.targets import Array, first, numeric
 
 __microgrid_machinery__ = True
@@ -130,7 +130,7 @@ def train_test_split(
             f"train_test_split: test_size={test_size} of {m} samples leaves one part empty, expected a share in (0, 1) "
             f"or a number from 1 to {m - 1}, at {mg.sites.here()}"
         )
-    rng = np.random.default_rng(rng)
+    rng = generator(rng)
     test = rng.permutation(_stratified(labels, held, rng))
     train = rng.permutation(np.setdiff1d(np.arange(m), test))
     return X[train], X[test], Y[train], Y[test]

@@ -8,6 +8,8 @@ variance; that depends on the activation's slope where it works:
   sigmoid is near its largest, 1/4, and no unit starts saturated.
 - relu: `kaiming_uniform_`. Half of the units are off, which halves the variance, so He et al. double it: 2/fan_in.
 - Biases start at 0: the random weights already tell the units apart.
+
+A tensor that takes new values takes a new array; graphs that were made before keep the old one.
 """
 
 from __future__ import annotations
@@ -25,8 +27,29 @@ Rng: TypeAlias = np.random.Generator | int | None
 Filled = TypeVar("Filled", bound=mg.Tensor)
 
 
+def generator(rng: Rng) -> np.random.Generator:
+    """The generator itself, one from a seed, or one of fresh entropy for None.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For anything else.
+
+    Examples
+    --------
+    >>> int(generator(0).integers(100)) == int(generator(0).integers(100))
+    True
+    """
+    try:
+        return np.random.default_rng(rng)
+    except (TypeError, ValueError) as error:
+        raise type(error)(
+            f"rng: expected a numpy.random.Generator, an integer >= 0 or None, got {rng!r}, at {mg.sites.here()}"
+        ) from None
+
+
 def constant_(tensor: Filled, val: float) -> Filled:
-    """Fill with `val`, in place; returns the tensor.
+    """Fill with `val`; the tensor takes new values and is returned.
 
     Examples
     --------
@@ -38,17 +61,17 @@ def constant_(tensor: Filled, val: float) -> Filled:
 
 
 def zeros_(tensor: Filled) -> Filled:
-    """Fill with 0, in place; returns the tensor."""
+    """Fill with 0; the tensor takes new values and is returned."""
     return constant_(tensor, 0.0)
 
 
 def ones_(tensor: Filled) -> Filled:
-    """Fill with 1, in place; returns the tensor."""
+    """Fill with 1; the tensor takes new values and is returned."""
     return constant_(tensor, 1.0)
 
 
 def uniform_(tensor: Filled, a: float = 0.0, b: float = 1.0, rng: Rng = None) -> Filled:
-    """Fill with draws from U(a, b), in place; returns the tensor.
+    """Fill with draws from U(a, b); the tensor takes new values and is returned.
 
     Parameters
     ----------
@@ -70,12 +93,12 @@ def uniform_(tensor: Filled, a: float = 0.0, b: float = 1.0, rng: Rng = None) ->
     """
     if not (math.isfinite(a) and math.isfinite(b) and a <= b):
         raise ValueError(f"uniform_: expected finite bounds a <= b, got a={a}, b={b}, at {mg.sites.here()}")
-    tensor._replace(np.random.default_rng(rng).uniform(a, b, tensor.shape).astype(tensor.dtype))
+    tensor._replace(generator(rng).uniform(a, b, tensor.shape).astype(tensor.dtype))
     return tensor
 
 
 def normal_(tensor: Filled, mean: float = 0.0, std: float = 1.0, rng: Rng = None) -> Filled:
-    """Fill with draws from N(mean, std^2), in place; returns the tensor.
+    """Fill with draws from N(mean, std^2); the tensor takes new values and is returned.
 
     Parameters
     ----------
@@ -97,7 +120,7 @@ def normal_(tensor: Filled, mean: float = 0.0, std: float = 1.0, rng: Rng = None
     """
     if not std >= 0:
         raise ValueError(f"normal_: expected std >= 0, got {std}, at {mg.sites.here()}")
-    tensor._replace(np.random.default_rng(rng).normal(mean, std, tensor.shape).astype(tensor.dtype))
+    tensor._replace(generator(rng).normal(mean, std, tensor.shape).astype(tensor.dtype))
     return tensor
 
 
@@ -142,7 +165,7 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
 
 
 def xavier_uniform_(tensor: Filled, gain: float = 1.0, rng: Rng = None) -> Filled:
-    """Fill with U(-a, a), a = gain sqrt(6 / (fan_in + fan_out)), in place; returns the tensor.
+    """Fill with U(-a, a), a = gain sqrt(6 / (fan_in + fan_out)); the tensor takes new values and is returned.
 
     Parameters
     ----------
@@ -174,7 +197,7 @@ def xavier_uniform_(tensor: Filled, gain: float = 1.0, rng: Rng = None) -> Fille
 
 
 def xavier_normal_(tensor: Filled, gain: float = 1.0, rng: Rng = None) -> Filled:
-    """Fill with N(0, s^2), s = gain sqrt(2 / (fan_in + fan_out)), in place; returns the tensor.
+    """Fill with N(0, s^2), s = gain sqrt(2 / (fan_in + fan_out)); the tensor takes new values and is returned.
 
     Parameters, errors and paper are those of `xavier_uniform_` (equation 12 of the paper).
 
@@ -189,7 +212,7 @@ def xavier_normal_(tensor: Filled, gain: float = 1.0, rng: Rng = None) -> Filled
 def kaiming_uniform_(
     tensor: Filled, a: float = 0, mode: str = "fan_in", nonlinearity: str = "leaky_relu", rng: Rng = None
 ) -> Filled:
-    """Fill with U(-bound, bound), bound = gain sqrt(3 / fan), in place; returns the tensor.
+    """Fill with U(-bound, bound), bound = gain sqrt(3 / fan); the tensor takes new values and is returned.
 
     Parameters
     ----------
@@ -227,7 +250,7 @@ def kaiming_uniform_(
 def kaiming_normal_(
     tensor: Filled, a: float = 0, mode: str = "fan_in", nonlinearity: str = "leaky_relu", rng: Rng = None
 ) -> Filled:
-    """Fill with N(0, s^2), s = gain / sqrt(fan), in place; returns the tensor.
+    """Fill with N(0, s^2), s = gain / sqrt(fan); the tensor takes new values and is returned.
 
     Parameters, errors and paper are those of `kaiming_uniform_`.
 
@@ -240,7 +263,7 @@ def kaiming_normal_(
 
 
 def lecun_normal_(tensor: Filled, rng: Rng = None) -> Filled:
-    """Fill with N(0, 1 / fan_in), in place; returns the tensor.
+    """Fill with N(0, 1 / fan_in); the tensor takes new values and is returned.
 
     Parameters
     ----------

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Self, overload
 
 import numpy as np
-from numpy.typing import DTypeLike
+from numpy.typing import DTypeLike, NDArray
 
 import microgrid as mg
 from nn import init as initialisers
@@ -28,7 +28,7 @@ class Linear(Module):
     rng : numpy.random.Generator, int or None
         A generator (which advances), a seed, or None for fresh entropy (each run differs). Never global state.
     init : callable
-        `init(weight, rng=rng)` fills the weight in place; see `nn.init`. The bias starts at 0.
+        `init(weight, rng=rng)` gives the weight its first values; see `nn.init`. The bias starts at 0.
     dtype : float64 or float32
 
     Attributes
@@ -137,7 +137,14 @@ class Softmax(Module):
     Parameters
     ----------
     axis : int
-        The axis whose entries sum to 1.
+        The axis whose entries sum to 1; the last, if not given.
+    dim : int
+        torch's word for the same.
+
+    Raises
+    ------
+    TypeError
+        If both are given.
 
     Examples
     --------
@@ -145,8 +152,11 @@ class Softmax(Module):
     [[0.5, 0.5]]
     """
 
-    def __init__(self, axis: int = -1) -> None:
-        self.axis = axis
+    def __init__(self, axis: int | None = None, *, dim: int | None = None) -> None:
+        if axis is not None and dim is not None:
+            raise TypeError(f"Softmax: axis={axis} and dim={dim} are one thing: give one, at {mg.sites.here()}")
+        given = dim if axis is None else axis
+        self.axis = -1 if given is None else given
 
     def forward(self, input: mg.Tensor) -> mg.Tensor:
         """Any shape to the same shape, values in [0, 1]."""
@@ -235,7 +245,7 @@ class MLP(Module):
     ----------
     nin : int >= 1
         Inputs.
-    nouts : sequence of int >= 1
+    nouts : sequence or array of int >= 1
         Units of each layer; the last is the number of outputs.
     activation : {"sigmoid", "tanh", "relu", "identity"}
         After every layer but the last.
@@ -257,7 +267,7 @@ class MLP(Module):
     ValueError
         For an unknown activation, no layers, or a size below 1.
     TypeError
-        If `nouts` is no sequence of integers.
+        If `nouts` is no sequence of integers, or an activation is not given by its name.
 
     Notes
     -----
@@ -282,27 +292,29 @@ class MLP(Module):
     def __init__(
         self,
         nin: int,
-        nouts: Sequence[int],
+        nouts: Sequence[int] | NDArray[np.integer[Any]],
         activation: str = "sigmoid",
         output: str = "identity",
         rng: Rng = None,
         *,
         dtype: DTypeLike = np.float64,
     ) -> None:
-        if isinstance(nouts, str) or not isinstance(nouts, Sequence):
+        if isinstance(nouts, np.ndarray) and nouts.ndim == 1:
+            nouts = list(nouts)
+        if isinstance(nouts, str | bytes) or not isinstance(nouts, Sequence):
             raise TypeError(
                 f"MLP: nouts must be the sizes of the layers, as in [16, 1], got {nouts!r}, at {mg.sites.here()}"
             )
         if not nouts:
             raise ValueError(f"MLP: nouts is empty, expected at least one layer, at {mg.sites.here()}")
-        _activation(activation)  # a wrong name is one, even where a single layer does not use it
-        rng = np.random.default_rng(rng)
+        # A wrong name is one, even where a single layer does not use it.
+        between, last = _activation("activation", activation), _activation("output", output)
+        rng = initialisers.generator(rng)
         stack: list[Module] = []
         for depth, (fan_in, fan_out) in enumerate(zip([nin, *nouts], nouts, strict=False), start=1):
-            name = output if depth == len(nouts) else activation
-            function, init = _activation(name)
+            function, init = last if depth == len(nouts) else between
             stack.append(Linear(fan_in, fan_out, rng=rng, init=init, dtype=dtype))
-            if name != "identity":
+            if function is not Identity:
                 stack.append(function())
         self.layers = Sequential(*stack)
 
@@ -321,9 +333,14 @@ ACTIVATIONS: dict[str, tuple[Callable[[], Module], Callable[..., Any]]] = {
 }  # fmt: skip
 
 
-def _activation(name: str) -> tuple[Callable[[], Module], Callable[..., Any]]:
-    if name not in ACTIVATIONS:
-        raise ValueError(f"MLP: activation {name!r} is not one of {', '.join(ACTIVATIONS)}, at {mg.sites.here()}")
+def _activation(role: str, name: str) -> tuple[Callable[[], Module], Callable[..., Any]]:
+    known = [known for known in ACTIVATIONS if known != "softmax" or role == "output"]
+    if not isinstance(name, str):
+        word = getattr(name, "__name__", type(name).__name__).lower()  # of a function or class, or of an instance
+        remedy = f'write {role}="{word}"' if word in known else f"expected one of {', '.join(map(repr, known))}"
+        raise TypeError(f"MLP: {role} is given by its name, got {name!r}: {remedy}, at {mg.sites.here()}")
+    if name not in known:
+        raise ValueError(f"MLP: {role} {name!r} is not one of {', '.join(known)}, at {mg.sites.here()}")
     return ACTIVATIONS[name]
 
 
@@ -338,6 +355,8 @@ def _module(module: Module) -> Module:
 
 def _size(name: str, value: int) -> int:
     try:
+        if isinstance(value, bool):
+            raise TypeError
         size = operator.index(value)
     except TypeError:
         raise TypeError(f"{name} must be an integer, got {value!r}, at {mg.sites.here()}") from None

@@ -207,11 +207,20 @@ def cross_entropy(input: Data, target: Data, *, reduction: str = "mean") -> mg.T
 
 
 class Loss(Module):
-    """Base of the losses: a reduction, and a check of the whole target that `nn.fit` runs before the first step."""
+    """Base of the losses: a reduction, and a check of the whole target that `nn.fit` runs before the first step.
 
-    def __init__(self, *, reduction: str = "mean") -> None:
-        if reduction not in REDUCTIONS:
-            raise ValueError(_unknown_reduction(reduction))
+    Raises
+    ------
+    ValueError
+        For an unknown reduction.
+    TypeError
+        If predictions and targets, or a reduction without its keyword, are given to the class.
+    """
+
+    def __init__(self, *misplaced: object, reduction: str = "mean") -> None:
+        if misplaced:
+            raise TypeError(_misplaced(type(self), misplaced))
+        _reducer(reduction)
         self.reduction = reduction
 
     def check_target(self, target: Array) -> None:
@@ -306,30 +315,47 @@ class CrossEntropyLoss(Loss):
         return cross_entropy(input, target, reduction=self.reduction)
 
 
-def _unknown_reduction(reduction: str) -> str:
-    expected = ", ".join(map(repr, REDUCTIONS))
-    return f"{reduction!r} is not a valid value for reduction, expected one of {expected}, at {mg.sites.here()}"
+def as_written(kind: type) -> str:
+    """What a user writes for a class: `nn.MSELoss` for ours, the bare name for one of theirs."""
+    return f"nn.{kind.__name__}" if kind.__module__.startswith("nn.") else kind.__name__
+
+
+def _misplaced(kind: type, given: tuple[object, ...]) -> str:
+    name = as_written(kind)
+    if isinstance(given[0], str):
+        return f'{name}: got {given[0]!r}, expected {name}(reduction="{given[0]}"), at {mg.sites.here()}'
+    kinds = ", ".join(type(item).__name__ for item in given)
+    return f"{name} is made first and then called: got {kinds}, expected {name}()(input, target), at {mg.sites.here()}"
+
+
+def _reducer(reduction: str) -> Callable[[mg.Tensor], mg.Tensor]:
+    if not isinstance(reduction, str) or reduction not in REDUCTIONS:
+        expected = ", ".join(map(repr, REDUCTIONS))
+        raise ValueError(
+            f"{reduction!r} is not a valid value for reduction, expected one of {expected}, at {mg.sites.here()}"
+        )
+    return REDUCTIONS[reduction]
 
 
 def _reduce(losses: mg.Tensor, reduction: str) -> mg.Tensor:
-    try:
-        reduce = REDUCTIONS[reduction]
-    except KeyError:
-        raise ValueError(_unknown_reduction(reduction)) from None
-    return reduce(losses)
+    return _reducer(reduction)(losses)
 
 
 def _tensor(name: str, input: Data) -> mg.Tensor:
-    return input if isinstance(input, mg.Tensor) else mg.Tensor(numeric(name, "input", input))
+    """The input as a Tensor of floats; integers and booleans, which have no gradient, become float64."""
+    if isinstance(input, mg.Tensor) and input.dtype.kind == "f":
+        return input
+    array = numeric(name, "input", input)
+    return mg.Tensor(array if array.dtype.kind == "f" else array.astype(float))
 
 
 def _pair(name: str, input: Data, target: Data, check: Callable[[str, Array], None]) -> tuple[mg.Tensor, Any]:
-    """Input and target, checked: a Tensor with its graph, or an array cast to the dtype of the input."""
+    """Input and target, checked: a Tensor of floats with its graph, or an array cast to the dtype of the input."""
     input = _tensor(name, input)
     labels = numeric(name, "target", target)
     check_shape(name, input, labels)
     check(name, labels)
-    if isinstance(target, mg.Tensor):
+    if isinstance(target, mg.Tensor) and labels.dtype.kind == "f":
         return input, target
     return input, labels.astype(input.dtype, copy=False)
 

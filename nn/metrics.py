@@ -13,7 +13,7 @@ from nn.targets import Data, numeric
 __microgrid_machinery__ = True
 
 
-def accuracy(input: Data, target: Data, *, threshold: float = 0.5) -> float:
+def accuracy(input: Data, target: Data, *, threshold: float | None = None) -> float:
     """Share of the right answers.
 
     Parameters
@@ -23,8 +23,9 @@ def accuracy(input: Data, target: Data, *, threshold: float = 0.5) -> float:
     target : Tensor or array_like
         Either of the shape of `input`, holding 0 and 1; or class indices of shape (m,) for scores of shape (m, K),
         whose largest is the answer.
-    threshold : float
-        0.5 for probabilities; 0 for logits.
+    threshold : float, optional
+        0 for logits. If not given it is 0.5, which is for probabilities: scores outside [0, 1] are then refused. Logits
+        that happen to lie within [0, 1] cannot be told from probabilities: for logits always say `threshold=0.0`.
 
     Returns
     -------
@@ -33,13 +34,15 @@ def accuracy(input: Data, target: Data, *, threshold: float = 0.5) -> float:
     Raises
     ------
     ValueError
-        If the shapes do not fit, nothing is given, or nan is.
+        If the shapes do not fit, nothing is given, or nan is; if a score is no probability, and there is no threshold.
     TypeError
         If they are not numbers.
 
     Examples
     --------
     >>> accuracy([[0.9], [0.2], [0.6]], [[1], [0], [0]])
+    0.6666666666666666
+    >>> accuracy([[2.2], [-1.4], [0.4]], [[1], [0], [0]], threshold=0.0)
     0.6666666666666666
     >>> accuracy([[2.0, 1.0], [0.0, 3.0]], [0, 1])
     1.0
@@ -49,13 +52,25 @@ def accuracy(input: Data, target: Data, *, threshold: float = 0.5) -> float:
         fault = "holds nan" if labels.size else "is empty"
         raise ValueError(f"accuracy: the input {fault}, at {mg.sites.here()}")
     if scores.shape == labels.shape:
-        return float(((scores > threshold) == (labels != 0)).mean())
+        return float(((scores > _threshold(scores, threshold)) == (labels != 0)).mean())
     if scores.ndim == 2 and labels.shape == scores.shape[:1] and scores.shape[1] > 1:
         return float((scores.argmax(axis=1) == labels).mean())
     raise ValueError(
         f"accuracy: input has shape {scores.shape}, target has shape {labels.shape}, expected equal shapes, "
         f"or (m, K) and (m,), at {mg.sites.here()}"
     )
+
+
+def _threshold(scores: NDArray[Any], given: float | None) -> float:
+    if given is not None:
+        return given
+    outside = scores[(scores < 0) | (scores > 1)]
+    if outside.size:
+        raise ValueError(
+            f"accuracy: input holds {outside[0]}, which is no probability, and the threshold of probabilities is 0.5; "
+            f"for logits say threshold=0.0, at {mg.sites.here()}"
+        )
+    return 0.5
 
 
 def roc_auc(input: Data, target: Data) -> float:

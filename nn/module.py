@@ -187,9 +187,9 @@ class Module:
         return {name: p._data.copy() for name, p in self.named_parameters(remove_duplicate=False)}
 
     def load_state_dict(self, state_dict: Mapping[str, ArrayLike], strict: bool = True) -> IncompatibleKeys:
-        """Write arrays into the parameters of the same names.
+        """Give the parameters of the same names new values.
 
-        All names, shapes and types are checked before the first is written: after an error the model is as it was.
+        All names, shapes and types are checked before the first is changed: after an error the model is as it was.
 
         Parameters
         ----------
@@ -286,7 +286,11 @@ def _fitting(own: dict[str, Parameter], given: Mapping[str, ArrayLike]) -> tuple
     faults: list[str] = []
     for name in own.keys() & given.keys():
         item = given[name]
-        array = item._data if isinstance(item, mg.Tensor) else np.asarray(item)
+        try:
+            array = item._data if isinstance(item, mg.Tensor) else np.asarray(item)
+        except ValueError as error:  # rows of unequal length
+            faults.append(f"{name}: no regular array: {error}")
+            continue
         shape = own[name].shape
         if array.dtype.kind not in "biuf":
             faults.append(f"{name}: expected real numbers, got an array of dtype {array.dtype}.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -42,9 +42,9 @@ class Optimizer:
     Raises
     ------
     ValueError
-        For no parameters, a parameter twice, one with a history, or a setting out of range.
+        For no parameters, a parameter twice, one with a history, a group without "params", or a setting out of range.
     TypeError
-        For anything but tensors.
+        For anything but tensors, or a setting of another type.
     """
 
     def __init__(self, params: Iterable[mg.Tensor] | Iterable[Group], defaults: Group) -> None:
@@ -66,7 +66,16 @@ class Optimizer:
         """Take in one more group; what it does not set comes from the defaults."""
         if not isinstance(param_group, dict):
             raise TypeError(f"param_group must be a dict, but got {type(param_group).__name__}, at {mg.sites.here()}")
+        if "params" not in param_group:
+            raise ValueError(
+                f'param_group holds {", ".join(map(repr, param_group)) or "nothing"}, expected "params" among them: '
+                f"the tensors of the group, at {mg.sites.here()}"
+            )
         params = param_group["params"]
+        if not isinstance(params, Iterable):
+            raise TypeError(
+                f"params of a param_group: expected Tensors, got {type(params).__name__}, at {mg.sites.here()}"
+            )
         group = {**self.defaults, **param_group, "params": [params] if isinstance(params, mg.Tensor) else list(params)}
         if not group["params"]:
             raise ValueError(f"optimizer got an empty parameter list, at {mg.sites.here()}")
@@ -78,9 +87,9 @@ class Optimizer:
         self.param_groups.append(group)
 
     def check_settings(self, group: Group) -> None:
-        """Raise ValueError where a setting is out of range."""
-        _positive("learning rate", group["lr"])
-        _at_least_zero("weight_decay", group["weight_decay"])
+        """Raise ValueError where a setting is out of range, TypeError where it is no number."""
+        _at_least_zero("learning rate", group["lr"])
+        _at_least_zero("weight_decay value", group["weight_decay"])
 
     def update(self, parameter: mg.Tensor, group: Group) -> Array:
         """The next array of a parameter that has a gradient; subclasses define it."""
@@ -119,8 +128,11 @@ class Optimizer:
         Raises
         ------
         ValueError
-            If the number of groups or of parameters, or a remembered shape, differs.
+            If something is missing, or if the number of groups or of parameters, or a remembered shape, differs.
+        TypeError
+            If `state_dict` is no mapping.
         """
+        _check_keys("loaded state dict", state_dict, {"param_groups", "state"})
         groups, state = copy.deepcopy((state_dict["param_groups"], state_dict["state"]))
         if len(groups) != len(self.param_groups):
             raise ValueError(
@@ -128,6 +140,7 @@ class Optimizer:
                 f"{len(groups)}, expected {len(self.param_groups)}, at {mg.sites.here()}"
             )
         for own, loaded in zip(self.param_groups, groups, strict=True):
+            _check_keys("loaded parameter group", loaded, own.keys())
             if len(own["params"]) != len(loaded["params"]):
                 raise ValueError(
                     "loaded state dict contains a parameter group that doesn't match the size of optimizer's group: "
@@ -155,7 +168,7 @@ class SGD(Optimizer):
     Parameters
     ----------
     params : iterable of Tensor, or of dict
-    lr : float > 0
+    lr : float >= 0
         The learning rate, eta in the notes.
     momentum : float >= 0
         mu below.
@@ -211,9 +224,10 @@ class SGD(Optimizer):
         super().__init__(params, {**settings, "nesterov": nesterov, "maximize": maximize})
 
     def check_settings(self, group: Group) -> None:
-        """Raise ValueError where a setting is out of range."""
+        """Raise ValueError where a setting is out of range, TypeError where it is no number."""
         super().check_settings(group)
-        _at_least_zero("momentum", group["momentum"])
+        _at_least_zero("momentum value", group["momentum"])
+        _check_number("dampening", group["dampening"])
         if group["nesterov"] and (group["momentum"] <= 0 or group["dampening"] != 0):
             raise ValueError(f"Nesterov momentum requires a momentum and zero dampening, at {mg.sites.here()}")
 
@@ -238,7 +252,7 @@ class Adam(Optimizer):
     Parameters
     ----------
     params : iterable of Tensor, or of dict
-    lr : float > 0
+    lr : float >= 0
         About the length of a step, in each entry.
     betas : (float, float), each in [0, 1)
         How much of the running means of g and g^2 stays.
@@ -294,10 +308,15 @@ class Adam(Optimizer):
         super().__init__(params, {**settings, "amsgrad": amsgrad, "maximize": maximize})
 
     def check_settings(self, group: Group) -> None:
-        """Raise ValueError where a setting is out of range."""
+        """Raise ValueError where a setting is out of range, TypeError where it is no number or pair."""
         super().check_settings(group)
-        _at_least_zero("epsilon", group["eps"])
+        _at_least_zero("epsilon value", group["eps"])
+        if not isinstance(group["betas"], tuple | list) or len(group["betas"]) != 2:
+            raise TypeError(
+                f"betas: expected two numbers, as in (0.9, 0.999), got {group['betas']!r}, at {mg.sites.here()}"
+            )
         for index, beta in enumerate(group["betas"]):
+            _check_number(f"beta parameter at index {index}", beta)
             if not 0 <= beta < 1:
                 raise ValueError(
                     f"Invalid beta parameter at index {index}: {beta}, expected [0, 1), at {mg.sites.here()}"
@@ -346,12 +365,24 @@ def _check_parameter(parameter: object, taken: set[int]) -> None:
         raise ValueError(f"some parameters appear more than once, at {mg.sites.here()}")
 
 
+def _check_keys(what: str, given: object, expected: Iterable[str]) -> None:
+    if not isinstance(given, Mapping):
+        raise TypeError(f"{what}: expected a dict, got {type(given).__name__}, at {mg.sites.here()}")
+    missing = [key for key in sorted(expected) if key not in given]
+    if missing:
+        raise ValueError(
+            f"{what} lacks {', '.join(map(repr, missing))}, expected what state_dict() of such an optimizer gives, "
+            f"at {mg.sites.here()}"
+        )
+
+
 def _check_remembered(position: int, remembered: dict[str, Any], parameters: list[mg.Tensor]) -> None:
     if position not in range(len(parameters)):
         raise ValueError(
             f"loaded state dict holds state of parameter {position}, expected 0 to {len(parameters) - 1}, "
             f"at {mg.sites.here()}"
         )
+    _check_keys(f"loaded state of parameter {position}", remembered, ())
     shape = parameters[position].shape
     for name, array in remembered.items():
         if isinstance(array, np.ndarray) and array.shape != shape:
@@ -361,16 +392,10 @@ def _check_remembered(position: int, remembered: dict[str, Any], parameters: lis
             )
 
 
-def _positive(name: str, value: float) -> None:
-    _check_number(name, value)
-    if not (value > 0 and math.isfinite(value)):
-        raise ValueError(f"Invalid {name}: {value}, expected a finite number > 0, at {mg.sites.here()}")
-
-
 def _at_least_zero(name: str, value: float) -> None:
     _check_number(name, value)
     if not (value >= 0 and math.isfinite(value)):
-        raise ValueError(f"Invalid {name} value: {value}, expected a finite number >= 0, at {mg.sites.here()}")
+        raise ValueError(f"Invalid {name}: {value}, expected a finite number >= 0, at {mg.sites.here()}")
 
 
 def _check_number(name: str, value: object) -> None:

@@ -1,4 +1,4 @@
-"""What a loss asks of its target, checked at each step, or once for an array that cannot be written to.
+"""What is asked of data; of a loss's target at each step, or once for an array that cannot be written to.
 
 A read-only target, such as `nn.fit` makes, is remembered (by identity, weakly) when it has passed: the second step
 pays a dictionary look-up.
@@ -36,27 +36,37 @@ def once_per_array(check: Callable[..., None]) -> Callable[..., None]:
     return checked
 
 
-@once_per_array
-def check_labels(name: str, array: Array) -> None:
-    """Labels of binary cross-entropy: numbers in [0, 1]."""
-    check_finite(name, array)
-    outside = (array < 0) | (array > 1)
-    if outside.any():
-        where = first(outside)
-        raise ValueError(
-            f"{name}: target holds {array[where]} at index {where}, expected labels in [0, 1], at {mg.sites.here()}"
-        )
-
-
-@once_per_array
-def check_finite(name: str, array: Array) -> None:
+def refuse_infinite(name: str, role: str, array: Array) -> None:
     """Any real numbers, none of them nan or infinite."""
     finite = np.isfinite(array)
     if not finite.all():
         where = first(~finite)
         raise ValueError(
-            f"{name}: target holds {array[where]} at index {where}, expected finite numbers, at {mg.sites.here()}"
+            f"{name}: {role} holds {array[where]} at index {where}, expected finite numbers, at {mg.sites.here()}"
         )
+
+
+def refuse_no_labels(name: str, role: str, array: Array) -> None:
+    """Labels of binary cross-entropy: numbers in [0, 1]."""
+    refuse_infinite(name, role, array)
+    outside = (array < 0) | (array > 1)
+    if outside.any():
+        where = first(outside)
+        raise ValueError(
+            f"{name}: {role} holds {array[where]} at index {where}, expected labels in [0, 1], at {mg.sites.here()}"
+        )
+
+
+@once_per_array
+def check_finite(name: str, array: Array) -> None:
+    """A target of finite numbers."""
+    refuse_infinite(name, "target", array)
+
+
+@once_per_array
+def check_labels(name: str, array: Array) -> None:
+    """A target of labels in [0, 1]."""
+    refuse_no_labels(name, "target", array)
 
 
 @once_per_array
@@ -102,6 +112,14 @@ def check_shape(name: str, input: mg.Tensor, target: Array) -> None:
         )
     if not target.size:
         raise ValueError(f"{name}: input and target of shape {target.shape} are empty, at {mg.sites.here()}")
+
+
+def check_count(name: str, role: str, number: object) -> None:
+    """An integer of at least 1."""
+    if not isinstance(number, int | np.integer) or isinstance(number, bool):
+        raise TypeError(f"{name}: {role} must be an integer, got {number!r}, at {mg.sites.here()}")
+    if number < 1:
+        raise ValueError(f"{name}: {role} must be at least 1, got {number}, at {mg.sites.here()}")
 
 
 def first(mask: Array) -> tuple[int, ...]:

@@ -11,11 +11,11 @@ from typing import Any, TypeAlias
 import numpy as np
 
 import microgrid as mg
-from nn.init import Rng
-from nn.losses import BCELoss, Loss, binary_cross_entropy
+from nn.init import Rng, generator
+from nn.losses import BCELoss, Loss, as_written, binary_cross_entropy
 from nn.module import Module
 from nn.optim import Optimizer
-from nn.targets import Array, Data, first, numeric
+from nn.targets import Array, Data, check_count, numeric, refuse_infinite
 
 __microgrid_machinery__ = True
 
@@ -118,7 +118,8 @@ def fit(
     batch_size : int >= 1, optional
         Samples a step, shuffled anew in each epoch; the last batch may be smaller. None is the full batch, in order.
     metric : callable, optional
-        `metric(output, target)` of two ndarrays to a float, such as `nn.metrics.accuracy`.
+        `metric(output, target)` of two ndarrays to a float, such as `nn.metrics.accuracy` for probabilities, or
+        `lambda Z, Y: nn.metrics.accuracy(Z, Y, threshold=0.0)` for logits.
     rng : numpy.random.Generator, int or None
         Shuffles. A generator (which advances), a seed, or None for fresh entropy.
     callback : callable, optional
@@ -135,7 +136,8 @@ def fit(
     FloatingPointError
         If a loss or a gradient is nan or infinite, naming epoch and step. The weights of before that step are kept.
     TypeError
-        If data are not numbers, or model or optimizer are something else.
+        If data are not numbers, or an argument is something else: a class of losses in place of a loss, for instance;
+        if the loss gives something else than a Tensor.
     ValueError
         If data are empty, of unequal length, nan, infinite, or labels that the loss refuses; if nothing can be
         trained; if a number is out of range; if the loss is no scalar.
@@ -158,13 +160,15 @@ def fit(
     (100, True)
     """
     for name, number in (("epochs", epochs), ("patience", patience), ("batch_size", batch_size)):
-        _check_count(name, number, optional=name != "epochs")
+        if number is not None or name == "epochs":
+            check_count("nn.fit", name, number)
     _check_trainable(model, optimizer)
+    _check_callables(loss, metric, callback)
     trainer = _Trainer(model, loss, optimizer, metric)
     X, Y = _dataset("data", data, loss, model)
     held_out = None if validation is None else _dataset("validation", validation, loss, model)
     watched = held_out or ((X, Y) if patience or metric else None)
-    history, best, rng = History(), _Best(model), np.random.default_rng(rng)
+    history, best, rng = History(), _Best(model), generator(rng)
     with _modes_restored(model), _bar(epochs, progress) as show:
         if held_out:
             trainer.evaluate(*held_out)  # what does not fit together shows before the first step
@@ -213,12 +217,7 @@ class _Trainer:
         return total
 
     def step(self, x: mg.Tensor, y: Array, epoch: int, step: int) -> float:
-        cost = self.loss(self.model(x), y)
-        if cost.size != 1:
-            raise ValueError(
-                f"nn.fit: the loss has shape {cost.shape}, expected one number; choose a reduction other than 'none', "
-                f"at {mg.sites.here()}"
-            )
+        cost = self.cost(self.model(x), y)
         value: float = cost.item()
         if not math.isfinite(value):
             raise _not_finite(f"epoch {epoch}, step {step}: the loss is {value}", self.loss)
@@ -232,15 +231,29 @@ class _Trainer:
         self.optimizer.step()
         return value
 
+    def cost(self, output: mg.Tensor, y: Array) -> mg.Tensor:
+        cost = self.loss(output, y)
+        if not isinstance(cost, mg.Tensor):
+            raise TypeError(
+                f"nn.fit: the loss gave {cost!r} of type {type(cost).__name__}, expected a Tensor of one number, "
+                f"computed from the output by microgrid's functions, at {mg.sites.here()}"
+            )
+        if cost.size != 1:
+            raise ValueError(
+                f"nn.fit: the loss has shape {cost.shape}, expected one number; choose a reduction other than 'none', "
+                f"at {mg.sites.here()}"
+            )
+        return cost
+
     def evaluate(self, X: mg.Tensor, Y: Array, epoch: int = 0) -> tuple[float, float | None]:
         """Loss and metric in evaluation mode, without a graph."""
         self.model.eval()
         with mg.no_grad():
             output = self.model(X)
-            value = self.loss(output, Y).item()
+            value = self.cost(output, Y).item()
         if epoch and not math.isfinite(value):
             raise _not_finite(f"epoch {epoch}, after its last step: the loss is {value}", self.loss)
-        return value, None if self.metric is None or not epoch else float(self.metric(output._data, Y))
+        return value, None if self.metric is None or not epoch else _measure(self.metric, output._data, Y)
 
 
 class _Best:
@@ -275,15 +288,6 @@ def _batches(X: mg.Tensor, Y: Array, size: int | None, rng: np.random.Generator)
 # Checks, all before the first step
 
 
-def _check_count(name: str, number: object, optional: bool) -> None:
-    if optional and number is None:
-        return
-    if not isinstance(number, int | np.integer) or isinstance(number, bool):
-        raise TypeError(f"nn.fit: {name} must be an integer, got {number!r}, at {mg.sites.here()}")
-    if number < 1:
-        raise ValueError(f"nn.fit: {name} must be at least 1, got {number}, at {mg.sites.here()}")
-
-
 def _check_trainable(model: object, optimizer: object) -> None:
     if not isinstance(model, Module) or not isinstance(optimizer, Optimizer):
         raise TypeError(
@@ -294,7 +298,29 @@ def _check_trainable(model: object, optimizer: object) -> None:
     held = {id(p) for group in optimizer.param_groups for p in group["params"]}
     if not trainable & held:
         why = "the optimizer holds none of the model's" if trainable else "the model has no"
-        raise ValueError(f"nn.fit: nothing to train: {why} parameters that require a gradient, at {mg.sites.here()}")
+        raise ValueError(
+            f"nn.fit: nothing to train: {why} parameters that require a gradient (parameter.requires_grad_() thaws a "
+            f"frozen one), at {mg.sites.here()}"
+        )
+    if not mg.is_grad_enabled():
+        raise ValueError(f"nn.fit finds gradients, and was called inside mg.no_grad(), at {mg.sites.here()}")
+
+
+def _check_callables(loss: object, metric: object, callback: object) -> None:
+    if isinstance(loss, type):
+        name = as_written(loss)
+        raise TypeError(
+            f"nn.fit: loss is the class {name}, expected an instance; make one: {name}(), at {mg.sites.here()}"
+        )
+    if not callable(loss):
+        raise TypeError(
+            f"nn.fit: loss must be called as loss(output, target), as nn.BCEWithLogitsLoss() is, got {loss!r}, "
+            f"at {mg.sites.here()}"
+        )
+    for call, given in (("metric(output, target)", metric), ("callback(history)", callback)):
+        if given is not None and not callable(given):
+            name = call.partition("(")[0]
+            raise TypeError(f"nn.fit: {name} must be called as {call}, got {given!r}, at {mg.sites.here()}")
 
 
 def _dataset(role: str, data: Pair, loss: LossFunction, model: Module) -> tuple[mg.Tensor, Array]:
@@ -309,12 +335,7 @@ def _dataset(role: str, data: Pair, loss: LossFunction, model: Module) -> tuple[
             )
         if not array.ndim:
             raise ValueError(f"nn.fit: {part} of {role} is one number, expected one row a sample, at {mg.sites.here()}")
-        if not np.isfinite(array).all():
-            where = first(~np.isfinite(array))
-            raise ValueError(
-                f"nn.fit: {part} of {role} holds {array[where]} at index {where}, expected finite numbers, "
-                f"at {mg.sites.here()}"
-            )
+        refuse_infinite("nn.fit", f"{part} of {role}", array)
     if len(X) != len(Y):
         raise ValueError(
             f"nn.fit: {role} has {len(X)} samples in X (shape {X.shape}) and {len(Y)} in Y (shape {Y.shape}), "
@@ -326,6 +347,14 @@ def _dataset(role: str, data: Pair, loss: LossFunction, model: Module) -> tuple[
     Y = Y.astype(dtype if Y.dtype.kind == "f" else Y.dtype)
     Y.setflags(write=False)  # so that the loss need look at it once only
     return mg.Tensor(X.astype(dtype)), Y
+
+
+def _measure(metric: Metric, output: Array, target: Array) -> float:
+    measure: object = metric(output, target)
+    try:
+        return float(measure)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise TypeError(f"nn.fit: the metric gave {measure!r}, expected a number, at {mg.sites.here()}") from None
 
 
 def _not_finite(what: str, loss: LossFunction) -> FloatingPointError:

@@ -97,6 +97,10 @@ def draw_dot(
         n1 -> n2_op
     }
     """
+    if not isinstance(format, str) or format.lower() not in graphviz.FORMATS:
+        raise ValueError(
+            f"draw_dot: format={format!r} is none that Graphviz writes (svg, png, pdf, ...), at {mg.sites.here()}"
+        )
     if rankdir not in RANKDIRS:
         raise ValueError(f"draw_dot: rankdir={rankdir!r} is none of {', '.join(RANKDIRS)}, at {mg.sites.here()}")
     if style not in WRITERS:

@@ -145,3 +145,33 @@ def test_zero_input_without_bias_gives_one_half() -> None:
 def test_refusals(model: Any, X: Any, Y: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         closed_form.gradients(model, np.zeros(X), np.zeros(Y))
+
+
+@pytest.mark.parametrize(
+    ("X", "Y", "error", "message"),
+    [
+        (np.eye(2), [[0], [2]], ValueError, r"Y holds 2 at index \(1, 0\), expected labels in \[0, 1\]"),
+        (np.eye(2), [[0], [np.nan]], ValueError, r"Y holds nan at index \(1, 0\), expected finite numbers"),
+        ([[1.0, np.nan]], [[0]], ValueError, r"X holds nan at index \(0, 1\), expected finite numbers"),
+        ([["a", "b"]], [[0]], TypeError, "X must be an array of real numbers, got dtype <U1"),
+        (np.eye(2), [["a"], ["b"]], TypeError, "Y must be an array of real numbers"),
+        (np.zeros((0, 2)), np.zeros((0, 1)), ValueError, r"X has shape \(0, 2\).*for m >= 1 samples"),
+        ([], [], ValueError, r"X has shape \(0,\)"),
+        (1.0, 1.0, ValueError, r"X has shape \(\)"),
+        ([[1.0], [1.0, 2.0]], [[0], [1]], ValueError, "X is no regular array"),
+    ],
+)
+def test_bad_data(X: Any, Y: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match="closed_form.gradients: " + message + r".*, at test_closed_form.py:\d"):
+        closed_form.gradients(nn.MLP(2, [3, 1], rng=0), X, Y)
+
+
+def test_tensors_integers_and_booleans_are_taken(case: Any) -> None:
+    X, Y = np.rint(case.X).astype(int), case.Y > 0.5
+    expected = closed_form.gradients(case.model, X.astype(float), Y.astype(float))
+    for given in (
+        closed_form.gradients(case.model, X, Y),
+        closed_form.gradients(case.model, mg.Tensor(X), mg.Tensor(Y)),
+    ):
+        for name, gradient in given.items():
+            np.testing.assert_allclose(gradient, expected[name], rtol=1e-13, atol=1e-16)

@@ -171,11 +171,70 @@ def test_differences_cost_two_plain_forward_passes_a_number(monkeypatch: pytest.
     ("model", "X", "Y", "error", "message"),
     [
         (nn.MLP(2, [3, 1], activation="tanh", rng=0), np.eye(2), [[0], [1]], ValueError, "got Linear, Tanh, Linear"),
-        (nn.MLP(2, [1], rng=0), np.eye(2), [0, 1], ValueError, r"target has shape \(2,\)"),
-        (nn.MLP(2, [1], rng=0), np.eye(2), [[0], [2]], ValueError, "target holds 2.0"),
+        (nn.MLP(2, [1], rng=0), np.eye(2), [0, 1], ValueError, r"nn.compare: .* Y has shape \(2,\)"),
+        (nn.MLP(2, [1], rng=0), np.eye(2), [[0], [2]], ValueError, "nn.compare: Y holds 2 at"),
+        (nn.MLP(2, [1], rng=0), np.eye(2) * np.nan, [[0], [1]], ValueError, r"X holds nan at index \(0, 0\)"),
+        (nn.MLP(2, [1], rng=0), np.eye(2), [[0], [np.inf]], ValueError, r"Y holds inf at index \(1, 0\)"),
+        (nn.MLP(2, [1], rng=0), np.eye(2)[0], [0], ValueError, r"X has shape \(2,\).*expected \(m, 2\) and \(m, 1\)"),
+        (nn.MLP(2, [1], rng=0), np.eye(2), [[0]], ValueError, r"Y has shape \(1, 1\), expected \(m, 2\) and \(m, 1\)"),
+        (nn.MLP(2, [1], rng=0), np.zeros((0, 2)), np.zeros((0, 1)), ValueError, "for m >= 1 samples"),
+        (nn.MLP(2, [1], rng=0), [], [], ValueError, r"X has shape \(0,\)"),
         (nn.MLP(2, [1], rng=0), [["a", "b"]], [[0]], TypeError, "nn.compare: X must be an array of real numbers"),
     ],
 )
 def test_refusals(model: Any, X: Any, Y: Any, error: type[Exception], message: str) -> None:
-    with pytest.raises(error, match=message):
+    with pytest.raises(error, match=message + r".*, at test_comparison.py:\d"):
         nn.compare(model, X, Y)
+
+
+@pytest.mark.parametrize(
+    ("repeats", "error", "message"),
+    [(0, ValueError, "repeats must be at least 1, got 0"), (1.5, TypeError, "repeats must be an integer, got 1.5")],
+)
+def test_repeats_are_counted(repeats: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=f"nn.compare: {message}, at test_comparison.py"):
+        nn.compare(nn.MLP(2, [1], rng=0), np.eye(2), [[0], [1]], repeats=repeats)
+
+
+def test_a_wholly_frozen_model_has_nothing_to_compare() -> None:
+    model = nn.MLP(2, [1], rng=0)
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    with pytest.raises(
+        ValueError, match=r"there is no gradient to compare: .*requires_grad_\(\) thaws one\), at test_comparison"
+    ):
+        nn.compare(model, np.eye(2), [[0], [1]])
+
+
+def test_gradients_are_found_where_they_are_switched_off(case: Any) -> None:
+    with mg.no_grad():
+        report = nn.compare(case.model, case.X, case.Y)
+        assert not mg.is_grad_enabled()
+    assert 0 < report.worst < 1e-12
+
+
+@pytest.mark.parametrize("fault", [math.nan, math.inf, 1e308])
+def test_where_the_closed_form_is_not_finite_the_cliff_is_not_blamed(fault: float) -> None:
+    """1e308 is a finite weight whose product with X is none."""
+    model = nn.MLP(2, [1], rng=0)
+    nn.init.constant_(model.layers[0].bias, 0.0)
+    model.load_state_dict({**model.state_dict(), "layers.0.weight": [[fault, -1e308]]})
+    report = nn.compare(model, [[10.0, 10.0]], [[1]], repeats=1)
+    assert not report.closed_finite
+    assert report.worst == report.worst_differences == math.inf
+    text = str(report)
+    assert "NOT FINITE: the closed form itself" in text
+    assert "A weight is nan or infinite, or numbers on the way are too large" in text
+    assert "rounds to 1" not in text
+
+
+def test_differences_of_a_cost_that_overflows_are_not_blamed_on_the_cliff() -> None:
+    """z = 1.4e308 twice: each A - Y is finite, and the sum of the losses is none."""
+    model = nn.MLP(1, [2], rng=0)
+    nn.init.constant_(model.layers[0].weight, 0.0)
+    nn.init.constant_(model.layers[0].bias, -1.4e308)
+    report = nn.compare(model, [[1.0]], [[1, 1]], repeats=1)
+    assert report.closed_finite
+    assert report.not_finite == ["chain", "differences"]
+    assert "NOT FINITE: chain. At the output z runs from -1.4e+308" in str(report)
+    assert "NOT FINITE: differences. Numbers on the way are too large" in str(report)

@@ -185,3 +185,8 @@ def test_a_constant_column_becomes_0_whatever_its_rounding() -> None:
 def test_standardisation_is_checked(given: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         data.standardize(*given)
+
+
+def test_rng_is_named_where_it_is_none() -> None:
+    with pytest.raises(TypeError, match=r"rng: expected a numpy.random.Generator, .* got 'a', at test_data.py"):
+        data.train_test_split(np.eye(4), np.arange(4), rng="a")

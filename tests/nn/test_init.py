@@ -109,3 +109,17 @@ def test_refusals(call, message: str) -> None:
 def test_gains_are_torchs(name: str) -> None:
     torch = pytest.importorskip("torch")
     assert init.calculate_gain(name) == pytest.approx(torch.nn.init.calculate_gain(name), rel=1e-15)
+
+
+def test_rng_is_named_where_it_is_none() -> None:
+    for fill in (init.uniform_, init.normal_):
+        with pytest.raises(TypeError, match=r"rng: expected a numpy.random.Generator, .* got 'a', at test_init.py"):
+            fill(mg.Tensor(np.zeros(3)), rng="a")
+
+
+def test_new_values_are_a_new_array() -> None:
+    """What is shared with the old one stays: a tensor is not filled in place."""
+    tensor = mg.Tensor(np.zeros(3))
+    old = tensor.numpy()
+    assert init.ones_(tensor) is tensor
+    assert (tensor.tolist(), old.tolist()) == ([1.0] * 3, [0.0] * 3)

@@ -65,6 +65,9 @@ def test_softmax_axis() -> None:
     Z = mg.Tensor(RNG.normal(size=(4, 3)))
     np.testing.assert_allclose(nn.Softmax(axis=0)(Z).numpy().sum(axis=0), 1.0, rtol=1e-15)
     assert nn.Softmax()(mg.Tensor([1.0, 1.0])).tolist() == [0.5, 0.5]  # the last axis by default
+    for axis in (0, 1):
+        assert nn.Softmax(dim=axis)(Z).tolist() == nn.Softmax(axis)(Z).tolist()  # torch's word
+    assert nn.Softmax(dim=0)(Z).tolist() != nn.Softmax()(Z).tolist()
 
 
 def test_sequential_is_a_list_of_modules() -> None:
@@ -112,6 +115,12 @@ def test_mlp_is_linear_activation_linear() -> None:
     assert model(X).tolist() == A.tolist()
 
 
+def test_sizes_may_be_an_array() -> None:
+    given, listed = (nn.MLP(3, nouts, rng=0).state_dict() for nouts in (np.array([2, 1]), [2, 1]))
+    assert list(given) == list(listed)
+    assert all((given[name] == listed[name]).all() for name in listed)
+
+
 def test_parameter_inventory() -> None:
     """One weight per link, one bias per unit that is no input (note 004)."""
     nin, nouts = 5, [7, 4, 2]
@@ -140,7 +149,36 @@ def test_relu_nets_start_by_he_and_sigmoid_nets_by_glorot() -> None:
         (lambda: nn.MLP(2, 1), TypeError, r"MLP: nouts must be the sizes of the layers, as in \[16, 1\], got 1"),
         (lambda: nn.MLP(2, [3, 0]), ValueError, "out_features must be at least 1"),
         (lambda: nn.MLP(2, [1], activation="swish"), ValueError, "activation 'swish' is not one of identity, sigmoid"),
-        (lambda: nn.MLP(2, [1], output="logit"), ValueError, "activation 'logit' is not one of"),
+        (lambda: nn.MLP(2, [1], output="logit"), ValueError, "MLP: output 'logit' is not one of identity"),
+        (
+            lambda: nn.MLP(2, [1], activation="softmax"),
+            ValueError,
+            "activation 'softmax' is not one of identity, sigmoid, tanh, relu, at test_layers.py",
+        ),
+        *[
+            (
+                lambda given=given: nn.MLP(2, [1], activation=given),
+                TypeError,
+                'activation is .*: write activation="relu"',
+            )
+            for given in (nn.ReLU(), nn.ReLU, mg.relu)
+        ],
+        (lambda: nn.MLP(2, [1], output=nn.Softmax()), TypeError, 'output is given by its name.*write output="softmax"'),
+        (
+            lambda: nn.MLP(2, [1], activation=np.cosh),
+            TypeError,
+            "expected one of 'identity', 'sigmoid', 'tanh', 'relu'",
+        ),
+        (lambda: nn.MLP(3, [True]), TypeError, "out_features must be an integer, got True.*test_layers.py"),
+        (lambda: nn.Linear(np.True_, 1), TypeError, "in_features must be an integer, got np.True_"),
+        (lambda: nn.MLP(3, np.array([2.0, 1.0])), TypeError, "out_features must be an integer"),
+        (lambda: nn.MLP(3, np.array([[2, 1]])), TypeError, "nouts must be the sizes of the layers"),
+        (lambda: nn.MLP(3, np.array(2)), TypeError, "nouts must be the sizes of the layers"),
+        (lambda: nn.MLP(3, b"ab"), TypeError, "nouts must be the sizes of the layers"),
+        (lambda: nn.MLP(3, [1], rng="a"), TypeError, "rng: expected a numpy.random.Generator.*got 'a', at test_layers"),
+        (lambda: nn.MLP(3, [1], rng=-1), ValueError, "rng: expected .* an integer >= 0 or None, got -1"),
+        (lambda: nn.Linear(3, 1, rng="a"), TypeError, "rng: expected .* got 'a', at test_layers.py"),
+        (lambda: nn.Softmax(0, dim=1), TypeError, "axis=0 and dim=1 are one thing"),
         (lambda: nn.MLP(2, [3], rng=0)(mg.Tensor([[1.0, 2.0, 3.0]])), ValueError, r"linear.*\(1, 3\).*test_layers.py"),
     ],
 )

@@ -211,6 +211,46 @@ def test_integer_and_bool_labels_and_both_float_types_are_taken() -> None:
         assert loss(half, HARD).dtype == np.float32
 
 
+WHOLE = ["float64", "float32", "int64", "uint8", "bool"]
+
+
+@pytest.mark.parametrize("target", WHOLE)
+@pytest.mark.parametrize("input", WHOLE)
+@pytest.mark.parametrize("tensors", [(True, True), (True, False), (False, True), (False, False)], ids=str)
+def test_integers_and_booleans_count_as_floats(input: str, target: str, tensors: tuple[bool, bool]) -> None:
+    """0 and 1 of every type, as Tensors and as arrays, give what the floats give; so does 0.5 against integers."""
+    x, y = np.array([[1, 0, 0], [1, 1, 0]]), np.array([[0, 1, 0], [1, 0, 0]])
+    half = np.full((2, 3), 0.5)
+
+    def made(array: Any, dtype: str, tensor: bool) -> Any:
+        return mg.Tensor(array.astype(dtype)) if tensor else array.astype(dtype)
+
+    for loss in (nn.BCELoss, nn.BCEWithLogitsLoss, nn.MSELoss):
+        for inputs, labels in ((x, y), (x, half), (half, y)):
+            if (inputs is half and input[0] != "f") or (labels is half and target[0] != "f"):
+                continue
+            expected = loss(reduction="none")(inputs.astype(float), labels.astype(float)).numpy()
+            losses = loss(reduction="none")(made(inputs, input, tensors[0]), made(labels, target, tensors[1]))
+            np.testing.assert_allclose(losses.numpy(), expected, rtol=1e-6)
+            if input != "float32":
+                assert losses.dtype == np.float64
+    classes = np.array([2, 1])
+    scores = made(x, input, tensors[0])
+    expected = nn.cross_entropy(x.astype(float), classes).item()
+    if target[0] in "iu":
+        assert nn.cross_entropy(scores, made(classes, target, tensors[1])).item() == pytest.approx(expected, rel=1e-6)
+    if target[0] == "f":
+        probabilities = made(np.eye(3)[classes], target, tensors[1])
+        assert nn.cross_entropy(scores, probabilities).item() == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.oracles
+def test_integers_against_floats_are_torchs() -> None:
+    torch = pytest.importorskip("torch")
+    theirs = torch.nn.MSELoss()(torch.tensor([1, 0]), torch.tensor([0.5, 0.5]))
+    assert nn.MSELoss()(mg.Tensor([1, 0]), [0.5, 0.5]).item() == theirs.item() == 0.25
+
+
 def test_a_target_with_a_gradient_keeps_it() -> None:
     y = mg.Tensor([0.25], requires_grad=True)
     nn.mse_loss(mg.Tensor([1.0]), y).backward()
@@ -309,7 +349,27 @@ def test_empty_data_and_other_inputs_are_refused() -> None:
         nn.mse_loss(["a"], [1.0])
 
 
+class Own(nn.Loss):
+    """A loss of the user's."""
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: nn.MSELoss(mg.Tensor(Z), Z), r"got Tensor, ndarray, expected nn\.MSELoss\(\)\(input, target\)"),
+        (lambda: nn.CrossEntropyLoss(Z), r"got ndarray, expected nn\.CrossEntropyLoss\(\)\(input, target\)"),
+        (lambda: nn.BCELoss("sum"), r'got \'sum\', expected nn\.BCELoss\(reduction="sum"\)'),
+        (lambda: Own("sum"), r'expected Own\(reduction="sum"\)'),
+    ],
+)
+def test_what_belongs_to_the_call_is_sent_there(make: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=message + r", at test_losses.py:\d"):
+        make()
+
+
 def test_reductions_are_checked() -> None:
+    with pytest.raises(ValueError, match=r"\['sum'\] is not a valid value for reduction.*at test_losses.py"):
+        nn.MSELoss(reduction=["sum"])
     for make in (lambda: nn.MSELoss(reduction="avg"), lambda: nn.mse_loss(Z, Z, reduction="avg")):
         with pytest.raises(
             ValueError, match="'avg' is not a valid value for reduction, expected one of 'mean', 'sum', 'none'"

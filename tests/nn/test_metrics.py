@@ -47,6 +47,17 @@ def test_accuracy_of_probabilities_logits_and_classes() -> None:
     assert metrics.accuracy([[2.0, 1.0], [0.0, 1.0], [1.0, 0.0]], [0, 1, 1]) == pytest.approx(2 / 3)
 
 
+@pytest.mark.parametrize("logits", [[2.0, 0.3], [-0.1, 0.3], [math.inf, 0.0]])
+def test_logits_are_not_measured_at_one_half_without_a_word(logits: list[float]) -> None:
+    """0.3 is a yes of logits and a no of probabilities; a threshold that is given is taken as it is."""
+    with pytest.raises(ValueError, match=r"no probability.*for logits say threshold=0.0, at test_metrics.py"):
+        metrics.accuracy(logits, [1, 1])
+    assert metrics.accuracy(logits, [logits[0] > 0, 1], threshold=0.0) in (0.5, 1.0)
+    assert metrics.accuracy(logits, [logits[0] > 0.5, 0], threshold=0.5) == 1.0
+    assert metrics.accuracy([[-3.0, 5.0]], [1]) == 1.0  # the largest of many needs no threshold
+    assert metrics.accuracy([0, 1], [0, 1]) == metrics.accuracy([0.0, 1.0], [0, 1]) == 1.0
+
+
 def test_tensors_are_taken_with_their_graph() -> None:
     scores = mg.Tensor([[0.9], [0.2]], requires_grad=True) * 1.0
     assert metrics.accuracy(scores, mg.Tensor([[1.0], [0.0]])) == metrics.roc_auc(scores, [[1], [0]]) == 1.0

@@ -162,6 +162,7 @@ FAULTS = {
     "shape": (faulty({"layers.2.weight": np.zeros((2, 5))}),
               r"size mismatch for layers.2.weight: copying a param with shape \(2, 5\) from checkpoint, "
               r"the shape in current model is \(2, 4\)"),
+    "ragged": (faulty({"layers.2.bias": [[1.0, 2.0], [3.0]]}), r"layers.2.bias: no regular array: "),
     "scalar": (faulty({"layers.2.bias": 1.0}), r"size mismatch for layers.2.bias: .* shape \(\)"),
     "strings": (faulty({"layers.2.bias": ["a", "b"]}), "layers.2.bias: expected real numbers, got .* <U1"),
 }  # fmt: skip

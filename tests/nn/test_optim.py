@@ -193,7 +193,12 @@ BAD = [
     (lambda o: o([leaf()] * 2), ValueError, "some parameters appear more than once"),
     (lambda o: o([{"params": [leaf()]}, leaf()]), TypeError, "param_group must be a dict, but got Tensor"),
     *[(lambda o, lr=lr: o([leaf()], lr=lr), ValueError, f"Invalid learning rate: {lr}")
-      for lr in (0.0, -0.1, math.nan, math.inf)],
+      for lr in (-0.1, math.nan, math.inf)],
+    *[(lambda o, lr=lr: o([leaf()], lr=lr), TypeError, f"learning rate: expected a number, got {lr!r}")
+      for lr in (None, "a", True)],
+    (lambda o: o([{"lr": 1}]), ValueError, r"param_group holds 'lr', expected \"params\" among them.*test_optim.py"),
+    (lambda o: o([{}]), ValueError, "param_group holds nothing, expected"),
+    (lambda o: o([{"params": 3}]), TypeError, "params of a param_group: expected Tensors, got int.*test_optim.py"),
     (lambda o: o([leaf()], weight_decay=-1.0), ValueError, "Invalid weight_decay value: -1.0"),
 ]  # fmt: skip
 
@@ -221,6 +226,57 @@ def test_refusals(optimizer, make, error: type[Exception], message: str) -> None
 def test_settings_of_one_kind_are_checked(make, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: nn.optim.Adam([leaf()], betas=0.9), r"betas: expected two numbers, as in \(0.9, 0.999\), got 0.9"),
+        (lambda: nn.optim.Adam([leaf()], betas=(0.9,)), r"betas: expected two numbers, .* got \(0.9,\)"),
+        (lambda: nn.optim.Adam([leaf()], betas=("a", 0.9)), "beta parameter at index 0: expected a number, got 'a'"),
+        (lambda: nn.optim.SGD([leaf()], dampening="a"), "dampening: expected a number, got 'a'"),
+    ],
+)
+def test_settings_of_another_type_are_named(make, message: str) -> None:
+    with pytest.raises(TypeError, match=message + ", at test_optim.py"):
+        make()
+
+
+@pytest.mark.parametrize("optimizer", [nn.optim.SGD, nn.optim.Adam])
+def test_a_rate_of_0_stands_still(optimizer) -> None:
+    """Schedulers reach it, and save it."""
+    v, made = driven(lambda params: optimizer(params, lr=0))
+    np.testing.assert_array_equal(v.detach().numpy(), START)
+    other = optimizer([leaf()], lr=0.5)
+    state = made.state_dict()
+    other.load_state_dict({**state, "state": {}})
+    assert other.param_groups[0]["lr"] == 0
+    for lr in (-0.1, math.nan):
+        with pytest.raises(ValueError, match=f"Invalid learning rate: {lr}, expected a finite number >= 0"):
+            other.load_state_dict({"state": {}, "param_groups": [{**state["param_groups"][0], "lr": lr}]})
+
+
+GROUP = nn.optim.SGD([leaf()]).state_dict()["param_groups"][0]
+
+
+@pytest.mark.parametrize(
+    ("state", "error", "message"),
+    [
+        ({}, ValueError, "loaded state dict lacks 'param_groups', 'state', expected what state_dict"),
+        ({"state": {}}, ValueError, "loaded state dict lacks 'param_groups'"),
+        (None, TypeError, "loaded state dict: expected a dict, got NoneType"),
+        ({"state": {}, "param_groups": [3]}, TypeError, "loaded parameter group: expected a dict, got int"),
+        (
+            {"state": {}, "param_groups": [{**{k: v for k, v in GROUP.items() if k != "lr"}}]},
+            ValueError,
+            "loaded parameter group lacks 'lr'",
+        ),
+        ({"state": {0: 3}, "param_groups": [GROUP]}, TypeError, "loaded state of parameter 0: expected a dict"),
+    ],
+)
+def test_a_state_without_its_parts_is_refused(state, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message + r".*, at test_optim.py:\d"):
+        nn.optim.SGD([leaf()]).load_state_dict(state)
 
 
 def test_a_state_that_does_not_fit_changes_nothing() -> None:

@@ -360,6 +360,10 @@ def frozen() -> nn.MLP:
     return model
 
 
+class Own(nn.Loss):
+    """A loss of the user's."""
+
+
 OTHER = sgd(net())
 
 
@@ -379,6 +383,25 @@ OTHER = sgd(net())
             "expected a Module and an Optimizer, got function and SGD",
         ),
         (lambda: nn.fit(net(), (X, Y), OTHER, LOSS, 3), TypeError, "got MLP and BCEWithLogitsLoss"),
+        (lambda: fit(net(), loss="bce"), TypeError, r"loss must be called as loss\(output, target\).*got 'bce'"),
+        (
+            lambda: fit(net(), loss=nn.BCEWithLogitsLoss),
+            TypeError,
+            r"loss is the class nn.BCEWithLogitsLoss, expected an instance; make one: nn.BCEWithLogitsLoss\(\)",
+        ),
+        (lambda: fit(net(), loss=Own), TypeError, r"make one: Own\(\)"),
+        (lambda: fit(net(), loss=lambda Z, Y: 1.0), TypeError, "the loss gave 1.0 of type float, expected a Tensor"),
+        (
+            lambda: fit(net(), loss=lambda Z, Y: 1.0, validation=(X, Y)),
+            TypeError,
+            "the loss gave 1.0 of type float, expected a Tensor",
+        ),
+        (lambda: fit(net(), metric=3), TypeError, r"metric must be called as metric\(output, target\), got 3"),
+        (lambda: fit(net(), metric=lambda Z, Y: None), TypeError, "the metric gave None, expected a number"),
+        (lambda: fit(net(), callback=3), TypeError, r"callback must be called as callback\(history\), got 3"),
+        (lambda: fit(net(), rng="a"), TypeError, "rng: expected a numpy.random.Generator, .* got 'a'"),
+        (lambda: fit(frozen()), ValueError, r"parameter.requires_grad_\(\) thaws a frozen one"),
+        (lambda: mg.no_grad()(fit)(net()), ValueError, r"called inside mg.no_grad\(\)"),
         (lambda: fit(net(), epochs=0), ValueError, "epochs must be at least 1, got 0"),
         (lambda: fit(net(), epochs=2.5), TypeError, "epochs must be an integer, got 2.5"),
         (lambda: fit(net(), epochs=True), TypeError, "epochs must be an integer, got True"),

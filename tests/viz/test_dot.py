@@ -112,7 +112,8 @@ def test_faults_are_said_in_words(style) -> None:
     [
         ({"rankdir": "left"}, "rankdir='left' is none of LR, TB"),
         ({"style": "baroque"}, "style='baroque' is neither None nor 'micrograd'"),
-        ({"format": "words"}, "words"),
+        ({"format": "zzz"}, r"draw_dot: format='zzz' is none that Graphviz writes .*, at test_dot.py:"),
+        ({"format": None}, "draw_dot: format=None is none that"),
     ],
 )
 def test_unknown_choices_are_refused(arguments, text) -> None:
