@@ -11,14 +11,13 @@ import functools
 import re
 import sys
 from collections.abc import Callable, Sequence
-from operator import attrgetter
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from microgrid import kinds, modes, sites, stale
 from microgrid.emitter import ArrayCode, Code, compiled
-from microgrid.graph import NO_PARAMETERS, Node, differentiate, held, next_number
+from microgrid.graph import NO_PARAMETERS, Node, age, differentiate, held, next_number
 from microgrid.rule import Rule
 
 __microgrid_machinery__ = True
@@ -315,7 +314,7 @@ def _reached(root: Any, face: Any, nothing: Any, others: bool) -> _Graph | None:
             if x.requires_grad:
                 (leaves if x.rule is None else waiting).append(x)
                 x._share = nothing
-    operations.sort(key=_age, reverse=True)
+    operations.sort(key=age, reverse=True)
     if operations[-1]._number <= stale.last.write:
         return None  # data was written to since the oldest operation: the general walk looks at each edge
     return _Graph(operations, leaves)
@@ -331,9 +330,6 @@ def _run(graph: _Graph, seed: Any, pulls: dict[Any, Callable[[Any], None]]) -> N
     except BaseException as error:
         error.add_note(f"while differentiating {node._described()}")
         raise
-
-
-_age = attrgetter("_number")
 
 
 def _marked(node: Any) -> bool:

@@ -11,11 +11,11 @@ hold views of it. Whoever updates a parameter gives it a new array.
 from __future__ import annotations
 
 import contextlib
+import operator
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import count
-from operator import attrgetter
 from types import CodeType
 from typing import Any, Self
 
@@ -127,6 +127,32 @@ class Node:
     def _fast_backward(self) -> bool:
         """Run the whole pass from here by a faster way, if there is one; whether it was run."""
         return False
+
+    def _compared(self, compare: Callable[[Any, Any], Any], other: Any) -> Any:
+        """The data compared with a number, or with another node's data."""
+        raise NotImplementedError
+
+    # ------------------------------------------------------------------ a node is itself; comparing looks at its data
+
+    __hash__ = object.__hash__
+
+    def __eq__(self, other: object) -> Any:
+        return self._compared(operator.eq, other)
+
+    def __ne__(self, other: object) -> Any:
+        return self._compared(operator.ne, other)
+
+    def __lt__(self, other: Any) -> Any:
+        return self._compared(operator.lt, other)
+
+    def __le__(self, other: Any) -> Any:
+        return self._compared(operator.le, other)
+
+    def __gt__(self, other: Any) -> Any:
+        return self._compared(operator.gt, other)
+
+    def __ge__(self, other: Any) -> Any:
+        return self._compared(operator.ge, other)
 
     # ------------------------------------------------------------------ what users ask
 
@@ -381,12 +407,12 @@ def topological_order(*roots: Node) -> list[Node]:
             if isinstance(x, Node) and x not in found:
                 found.add(x)
                 waiting.append(x)
-    made.sort(key=_age)
-    leaves.sort(key=_age)
+    made.sort(key=age)
+    leaves.sort(key=age)
     return leaves + made
 
 
-_age = attrgetter("_number")
+age = operator.attrgetter("_number")
 
 
 def walk(

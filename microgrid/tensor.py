@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Self
 
 import numpy as np
@@ -329,27 +329,8 @@ class Tensor(Node):
             f"or t.data[i] = v to change the numbers themselves, at {sites.here()}"
         )
 
-    # ------------------------------------------------------------------ comparisons look at the data
-
-    def __eq__(self, other: Any) -> Any:
-        return self._data == _data(other) if _operand(other) else NotImplemented
-
-    def __ne__(self, other: Any) -> Any:
-        return self._data != _data(other) if _operand(other) else NotImplemented
-
-    def __lt__(self, other: Any) -> Any:
-        return self._data < _data(other) if _operand(other) else NotImplemented
-
-    def __le__(self, other: Any) -> Any:
-        return self._data <= _data(other) if _operand(other) else NotImplemented
-
-    def __gt__(self, other: Any) -> Any:
-        return self._data > _data(other) if _operand(other) else NotImplemented
-
-    def __ge__(self, other: Any) -> Any:
-        return self._data >= _data(other) if _operand(other) else NotImplemented
-
-    __hash__ = object.__hash__  # a node is itself, whatever its numbers
+    def _compared(self, compare: Callable[[Any, Any], Any], other: Any) -> Any:
+        return compare(self._data, _data(other)) if _operand(other) else NotImplemented
 
     def __bool__(self) -> bool:
         if self._data.size != 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numbers
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -158,27 +159,8 @@ class Value(Node):
     clip, clamp, leaky_relu = functions.clip, functions.clip, functions.leaky_relu
     logsigmoid, maximum, minimum = functions.logsigmoid, functions.maximum, functions.minimum
 
-    # ------------------------------------------------------------------ comparisons look at the data
-
-    def __eq__(self, other: Any) -> Any:
-        return self._data == _data(other) if _operand(other) else NotImplemented
-
-    def __ne__(self, other: Any) -> Any:
-        return self._data != _data(other) if _operand(other) else NotImplemented
-
-    def __lt__(self, other: Any) -> Any:
-        return self._data < _data(other) if _operand(other) else NotImplemented
-
-    def __le__(self, other: Any) -> Any:
-        return self._data <= _data(other) if _operand(other) else NotImplemented
-
-    def __gt__(self, other: Any) -> Any:
-        return self._data > _data(other) if _operand(other) else NotImplemented
-
-    def __ge__(self, other: Any) -> Any:
-        return self._data >= _data(other) if _operand(other) else NotImplemented
-
-    __hash__ = object.__hash__  # a node is itself, whatever its number
+    def _compared(self, compare: Callable[[Any, Any], Any], other: Any) -> Any:
+        return compare(self._data, _data(other)) if _operand(other) else NotImplemented
 
     def __bool__(self) -> bool:
         return bool(self._data)
