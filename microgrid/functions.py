@@ -651,6 +651,8 @@ def _lifted(x: Any) -> Any:
 
 def _array(x: Any, what: str) -> Any:
     """x with a shape: a plain number becomes an array."""
+    if isinstance(x, Node) and x._data.__class__ is np.ndarray:
+        return x
     x = _lifted(x)
     if isinstance(x, (float, int)) and not isinstance(x, np.generic):
         return np.asarray(float(x))

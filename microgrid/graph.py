@@ -286,11 +286,11 @@ class Node:
 
     def __reduce__(self) -> Any:
         self._leaf_only("pickle")
-        return _rebuilt, (type(self), self._data, _plain(self._grad), self.requires_grad, self.name)
+        return _rebuilt, (type(self), self._data, _number(self._grad), self.requires_grad, self.name)
 
     def _copied(self, operation: str) -> Self:
         self._leaf_only(operation)
-        data, grad = (x.copy() if isinstance(x, np.ndarray) else x for x in (self._data, _plain(self._grad)))
+        data, grad = (x.copy() if isinstance(x, np.ndarray) else x for x in (self._data, _number(self._grad)))
         copied: Self = _rebuilt(type(self), data, grad, self.requires_grad, self.name)
         return copied
 
@@ -310,7 +310,7 @@ def _rebuilt(cls: type[Any], data: Any, grad: Any, requires_grad: bool, name: st
     return node
 
 
-def _plain(gradient: Any) -> Any:
+def _number(gradient: Any) -> Any:
     return gradient._data if isinstance(gradient, Node) else gradient
 
 
@@ -342,10 +342,8 @@ class _NodeKind(kinds.Kind):
                 recorded = recorded or x.requires_grad
                 watched = watched or x._extra is not None
                 x = x._data
-            elif isinstance(x, np.generic):
-                x = x.item()  # NumPy's scalars count as Python's: they change neither face nor precision
-            elif isinstance(x, np.ndarray) and x.__class__ is not np.ndarray:
-                x = _plain_array(x)
+            elif x.__class__ not in PLAIN:
+                x = _plain(x)
             numbers.append(x)
         kind = kinds.highest(numbers)
         try:
@@ -374,11 +372,16 @@ class _NodeKind(kinds.Kind):
         return node
 
 
-def _plain_array(x: Any) -> Any:
-    """An array of a subclass as the array that it is: a np.matrix multiplies otherwise, a mask would be lost."""
+PLAIN = {float, int, bool, np.ndarray}
+
+
+def _plain(x: Any) -> Any:
+    """A number of NumPy's or an array of a subclass as the plain number or array that it is."""
+    if isinstance(x, np.generic):
+        return x.item()  # NumPy's scalars count as Python's: they change neither face nor precision
     if isinstance(x, np.ma.MaskedArray):
         raise TypeError("expected an array, got a masked one: fill it first, .filled(0), and multiply by the mask")
-    return np.asarray(x)
+    return np.asarray(x) if isinstance(x, np.ndarray) else x  # a np.matrix would multiply otherwise
 
 
 def _constant(x: Any) -> Any:

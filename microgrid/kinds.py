@@ -230,7 +230,7 @@ def highest(inputs: Sequence[Any]) -> Kind:
     best = float_kind
     for x in inputs:
         kind = _kind_of.get(x.__class__) or kind_of(x)
-        if kind.rank > best.rank:
+        if kind is not best and kind.rank > best.rank:
             best = kind
     return best
 
