@@ -7,7 +7,6 @@ manager and a decorator, of functions, coroutines and generators: a generator ho
 from __future__ import annotations
 
 import functools
-import inspect
 import threading
 from collections.abc import Callable, Generator
 from contextvars import ContextVar
@@ -70,6 +69,8 @@ class Mode:
         return default if entry is None else entry.setting
 
     def __call__(self, function: F) -> F:
+        import inspect  # here, since it costs more to import than the engine
+
         if inspect.isgeneratorfunction(function):
             wrapper: Callable[..., Any] = self._generator(function)
         elif inspect.iscoroutinefunction(function):

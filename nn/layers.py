@@ -355,7 +355,7 @@ def _module(module: Module) -> Module:
 
 def _size(name: str, value: int) -> int:
     try:
-        if isinstance(value, bool):
+        if isinstance(value, bool | np.bool):
             raise TypeError
         size = operator.index(value)
     except TypeError:
