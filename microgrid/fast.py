@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -54,18 +54,19 @@ def fast(rule: type[Rule], order: Callable[[Sequence[str]], Sequence[str]] = lis
 
 
 def emit_operator(
-    rule: type[Rule], plain: Callable[..., Any], order: Callable[[Sequence[str]], Sequence[str]]
+    rule: type[Rule], plain: Callable[..., Any] | None, order: Callable[[Sequence[str]], Sequence[str]]
 ) -> Callable[..., Any]:
-    """An operator of Value: the value of the rule, and the node that records it."""
+    """An operator of Value: the value of the rule, and the node that records it; elsewhere what is plain, if any."""
     name = f"{rule.__name__}_of_floats" + ("" if order is list else f"_{order.__name__}")
     number = order(rule.inputs)[0]  # what self stands for; the other operand may be a constant
     other = next(iter(order(rule.inputs)[1:]), None)
     given = "self, other" if other else "self"
     inputs = {number: "self", other: "other"}
+    elsewhere = f"plain({given})" if plain else "NotImplemented"
     expression = str(rule(*map(Code, rule.inputs)))
     lines = [
         f"def {name}({given}):",
-        f"    if special.count or self.__class__ is not Value: return plain({given})",
+        f"    if special.count or self.__class__ is not Value: return {elsewhere}",
         f"    {number} = self._data",
     ]
     if other:
@@ -73,35 +74,80 @@ def emit_operator(
             "    kind = other.__class__",
             f"    if kind is Value: {other} = other._data",
             f"    elif kind is float or kind is int: {other} = other",
-            f"    else: return plain({given})",
-            f"    if not self.requires_grad and (kind is not Value or not other.requires_grad): return plain({given})",
+            f"    else: return {elsewhere}",
+            f"    if not self.requires_grad and (kind is not Value or not other.requires_grad): return {elsewhere}",
         ]
     else:
-        lines += [f"    if not self.requires_grad: return plain({given})"]
+        lines += [f"    if not self.requires_grad: return {elsewhere}"]
     lines += [
         f"    try: z = {expression}",
-        f"    except (ArithmeticError, ValueError): return plain({given})",
-        *([f"    if z.__class__ is not float: return plain({given})"] if "**" in expression else []),
-        "    node = new(Value)",
-        "    node._data = z",
-        "    node._grad = node._share = None",
-        "    node._number = next_number()",
-        "    node._extra = None",
-        f"    node.inputs = ({', '.join(inputs[x] for x in rule.inputs)},)",
-        "    node.parameters = NO_PARAMETERS",
-        "    node.requires_grad = True",
-        "    node.rule = rule",
-        "    if sites.on:",
-        "        frame = getframe(1)",
-        "        if MARK in frame.f_globals: frame = user_frame(frame)",
-        "        node._code = frame.f_code",
-        "        node._instruction = frame.f_lasti",
-        "    else:",
-        "        node._code = None",
-        "        node._instruction = 0",
-        "    return node",
+        f"    except (ArithmeticError, ValueError): return {elsewhere}",
+        *([f"    if z.__class__ is not float: return {elsewhere}"] if "**" in expression else []),
+        f"    inputs = ({', '.join(inputs[x] for x in rule.inputs)},)",
+        *_RECORD,
     ]
     return compiled(name, lines, _of_floats() | {"plain": plain, "rule": rule})
+
+
+def shorten(table: Iterable[type[Rule]]) -> None:
+    """Give each rule that is applied to floats alone a shortcut, emitted at its first call."""
+    for rule in table:
+        if not (rule.parameters or rule.constant) and (rule.variadic or len(rule.inputs) < 3):
+            rule.shortcut = functools.partial(_first_call, rule)
+
+
+def _first_call(rule: type[Rule], *inputs: Any) -> Any:
+    rule.shortcut = None  # to be written out the rule is applied to code, by the general way
+    try:
+        rule.shortcut = emit_joining(rule) if rule.variadic else emit_operator(rule, None, list)
+    except (AttributeError, TypeError):
+        return NotImplemented  # a rule of arrays alone, such as matmul, has none
+    return rule.shortcut(*inputs)
+
+
+def emit_joining(rule: type[Rule]) -> Callable[..., Any]:
+    """A rule of many Values and numbers: its value, and the node that records it."""
+    name = f"{rule.__name__}_of_floats"
+    lines = [
+        f"def {name}(*inputs):",
+        "    if special.count: return NotImplemented",
+        "    numbers, recorded = [], False",
+        "    for x in inputs:",
+        "        kind = x.__class__",
+        "        if kind is Value:",
+        "            numbers.append(x._data)",
+        "            recorded = recorded or x.requires_grad",
+        "        elif kind is float or kind is int: numbers.append(x)",
+        "        else: return NotImplemented",
+        "    if not recorded: return NotImplemented",
+        "    try: z = value(*numbers)",
+        "    except (ArithmeticError, ValueError): return NotImplemented",
+        *_RECORD,
+    ]
+    return compiled(name, lines, _of_floats() | {"value": rule.value, "rule": rule})
+
+
+# the node of an emitted operator
+_RECORD = [
+    "    node = new(Value)",
+    "    node._data = z",
+    "    node._grad = node._share = None",
+    "    node._number = next_number()",
+    "    node._extra = None",
+    "    node.inputs = inputs",
+    "    node.parameters = NO_PARAMETERS",
+    "    node.requires_grad = True",
+    "    node.rule = rule",
+    "    if sites.on:",
+    "        frame = getframe(1)",
+    "        if MARK in frame.f_globals: frame = user_frame(frame)",
+    "        node._code = frame.f_code",
+    "        node._instruction = frame.f_lasti",
+    "    else:",
+    "        node._code = None",
+    "        node._instruction = 0",
+    "    return node",
+]
 
 
 @functools.cache

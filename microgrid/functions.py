@@ -312,8 +312,12 @@ def dot(xs: Any, ys: Any) -> Any:
     """
     if isinstance(xs, (Node, np.ndarray)) or isinstance(ys, (Node, np.ndarray)):
         return matmul(xs, ys)
-    xs, ys = _several(xs, "dot"), _several(ys, "dot")
-    if len(xs) != len(ys):
+    try:
+        xs, ys = tuple(xs), tuple(ys)
+    except TypeError:
+        given = f"{type(xs).__name__} and {type(ys).__name__}"
+        raise TypeError(f"dot: expected two sequences, got {given}, at {sites.here()}") from None
+    if len(xs) != len(ys) or not xs:
         raise ValueError(f"dot: expected two sequences of one length, got {len(xs)} and {len(ys)}, at {sites.here()}")
     return rules.dot(*xs, *ys)
 

@@ -45,8 +45,15 @@ class Rule:
     ours: bool  # of the table in rules.py, and so mathematics and nothing else
     wrt: tuple[Callable[..., Any] | None, ...]  # one for each input; None where it has no derivative
     value: Callable[..., Any] | None = None
+    shortcut: Callable[..., Any] | None = (
+        None  # a fast path (`fast`), which gives NotImplemented where it does not apply
+    )
 
     def __new__(cls, /, *inputs: Any, **parameters: Any) -> Any:
+        if cls.shortcut is not None:
+            z = cls.shortcut(*inputs, **parameters)
+            if z is not NotImplemented:
+                return z
         try:
             return kinds.highest(inputs).apply(cls, inputs, parameters)
         except (TypeError, ValueError, IndexError) as error:

@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from microgrid import functions, kinds, numpy_protocol, rules, sites
-from microgrid.fast import backward_of_floats, fast, reflected
+from microgrid.fast import backward_of_floats, fast, reflected, shorten
 from microgrid.graph import NO_PARAMETERS, Node, node_kind
+from microgrid.rule import Rule
 
 __microgrid_machinery__ = True
 
@@ -303,4 +304,5 @@ def _shown(grad: Any) -> Any:
 
 Value.general = GeneralValue
 kinds.float_kind.face = Value
+shorten(rule for rule in vars(rules).values() if isinstance(rule, type) and issubclass(rule, Rule) and rule is not Rule)
 kinds.register(node_kind, [Value])

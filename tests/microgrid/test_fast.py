@@ -7,6 +7,7 @@ import linecache
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 import microgrid as mg
-from microgrid import rules
+from microgrid import kinds, rules
 from tests.microgrid.checking import numbers
 from tests.microgrid.table import ROWS, Row
 
@@ -397,3 +398,18 @@ def test_each_rule_of_arrays(row: Row) -> None:
             node._grad[...] = 7.0
         for one, other in zip(fast, plain, strict=True):
             assert bits(one._data) == bits(other._data)
+
+
+@pytest.mark.parametrize("call", [lambda x: mg.sigmoid(x), lambda x: mg.add(x, 1), lambda x: mg.dot([x, x], [2, x])])
+def test_functions_of_values_take_the_shortcut(call: Any, monkeypatch: Any) -> None:
+    """mg.sigmoid(v), mg.add(v, 1) and mg.dot of Values never reach the general way of recording, and give its bits."""
+    x = mg.Value(0.7)
+    call(x)  # emitted by now
+    with monkeypatch.context() as patched:
+        patched.setattr(type(kinds.kind_of(x)), "apply", lambda *arguments: pytest.fail("recorded by the general way"))
+        z = call(x)
+    with mg.detect_anomaly():  # a mode: no shortcut
+        general = call(x)
+    assert z.item().hex() == general.item().hex()
+    assert (z.rule, z.inputs) == (general.rule, general.inputs)
+    assert Path(z.site.file) == Path(__file__)

@@ -504,7 +504,7 @@ WRONG_SHAPES = {
     "split by nothing": (lambda: matrix().split(0), ["split", "0"]),
     "take_along_axis": (lambda: mg.take_along_axis(matrix(), np.array([0]), 0), ["take_along_axis", "(2, 3)", "(1,)"]),
     "dot": (lambda: mg.dot([mg.Value(1.0)], [1.0, 2.0]), ["dot", "1 and 2"]),
-    "dot of nothing": (lambda: mg.dot([], []), ["dot", "at least one"]),
+    "dot of nothing": (lambda: mg.dot([], []), ["dot", "0 and 0"]),
     "concatenate nothing": (lambda: mg.concatenate([]), ["concatenate", "none"]),
     "index": (lambda: matrix()[5], ["index", "(2, 3)", "5"]),
     "too many indices": (lambda: matrix()[0, 0, 0], ["index", "(2, 3)"]),
