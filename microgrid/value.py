@@ -63,7 +63,7 @@ class Value(Node):
 
     @data.setter
     def data(self, data: Any) -> None:
-        self._data = _number(data, "Value.data")
+        self._data = data if data.__class__ is float else _number(data, "Value.data")
         self._renew()
 
     @property
@@ -73,7 +73,7 @@ class Value(Node):
 
     @grad.setter
     def grad(self, grad: Any) -> None:
-        self._grad = None if grad is None else _number(grad, "Value.grad")
+        self._grad = grad if grad is None or grad.__class__ is float else _number(grad, "Value.grad")
 
     def item(self) -> Any:
         """The number, as torch says it."""
