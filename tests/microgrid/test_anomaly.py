@@ -77,7 +77,7 @@ def test_backward(name):
 
 
 def test_the_line_in_backward_is_the_forward_line():
-    """PEERS lessons 12 and 15: the message points at the line that made the culprit, not at backward()."""
+    """The message points at the line that made the culprit, not at backward()."""
     x = mg.Value(0.0)
     y = mg.sqrt(x)
     z = y * 3
@@ -89,7 +89,7 @@ def test_the_line_in_backward_is_the_forward_line():
 
 
 def test_the_first_culprit_is_named():
-    """PEERS lesson 15: the first operation in time, and the first step of the pass, not the last."""
+    """The first operation in time, and the first step of the pass, not the last."""
     with pytest.raises(mg.AnomalyError, match=r"^log gave"), mg.detect_anomaly():
         mg.exp(mg.log(mg.Value(0.0)) * 0)
     x = mg.Value(0.0)
@@ -101,7 +101,7 @@ def test_the_first_culprit_is_named():
 
 @pytest.mark.parametrize("make", [mg.Value, lambda x: leaf(x, 4.0)], ids=["Value", "Tensor"])
 def test_the_where_leak_is_recognised(make):
-    """NUMERICS, PEERS lesson 18: where(x > 0, sqrt(x), 0) is recognised, and the form advised is safe."""
+    """where(x > 0, sqrt(x), 0) is recognised, and the form advised is safe."""
     x = make(0.0)
     y = mg.where(x > 0, mg.sqrt(x), 0.0)
     with pytest.raises(mg.AnomalyError) as error, mg.detect_anomaly():

@@ -96,7 +96,7 @@ def kinked(slope):
 
 
 def test_a_kink_is_told_from_a_mistake():
-    """PEERS section 4: at a kink every gradient between the two sides passes, one outside is wrong and called so."""
+    """At a kink every gradient between the two sides passes, one outside is wrong and called so."""
     for make in (lambda: mg.Value(0.0), lambda: leaf(0.0, 1.0)):
         for slope in (0.0, 0.5, 1.0):
             assert mg.gradcheck(kinked(slope), make())
@@ -110,7 +110,7 @@ def test_a_kink_is_told_from_a_mistake():
 @pytest.mark.parametrize("function", [mg.relu, mg.abs, lambda x: mg.maximum(x, 0.0), lambda x: mg.clip(x, 0.0, 1.0),
                                       mg.leaky_relu, lambda x: mg.maximum(x, x * 2)])  # fmt: skip
 def test_our_own_kinks_pass(function):
-    """The conventions of NUMERICS at kinks are subgradients: each passes at its kink, on both faces."""
+    """The conventions at kinks are subgradients: each passes at its kink, on both faces."""
     assert mg.gradcheck(function, [mg.Value(0.0)])
     assert mg.gradcheck(function, [leaf(0.0, 0.5, -0.5)])
 

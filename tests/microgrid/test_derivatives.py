@@ -97,7 +97,7 @@ def test_unused_inputs():
 
 @pytest.mark.parametrize("make", [mg.Value, lambda x: mg.Tensor(x, requires_grad=True)], ids=["Value", "Tensor"])
 def test_x_cubed(make):
-    """NUMERICS: x^3 at 2 gives 12, 12, 6 and then 0, on both faces."""
+    """x^3 at 2 gives 12, 12, 6 and then 0, on both faces."""
     x = make(2.0)
     (a,) = mg.grad(x**3, x, create_graph=True)
     (b,) = mg.grad(a, x, create_graph=True)

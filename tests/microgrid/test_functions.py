@@ -116,7 +116,7 @@ def same(found, expected, tolerance):
 
 @pytest.mark.parametrize(("name", "function", "inputs", "value", "gradients"), SCALAR + OURS)
 def test_hard_points_of_values(name, function, inputs, value, gradients):
-    """Decision 10, NUMERICS: a Value gives torch's numbers, as floats, without an error or a warning."""
+    """Decision 10: a Value gives torch's numbers, as floats, without an error or a warning."""
     xs = [mg.Value(x) for x in inputs]
     z = function(mg, *xs)
     assert type(z) is mg.Value
@@ -170,7 +170,7 @@ def test_hard_points_of_reductions(name, function, numbers, value, gradient, dty
 @pytest.mark.oracles
 @pytest.mark.parametrize(("dtype", "name", "function", "inputs", "value", "gradients"), in_both_precisions(SCALAR))
 def test_the_table_is_torchs(dtype, name, function, inputs, value, gradients):
-    """NUMERICS: the numbers written out above are what torch itself gives, in both precisions."""
+    """The numbers written out above are what torch itself gives, in both precisions."""
     torch = pytest.importorskip("torch")
     xs = [torch.tensor(x, dtype=getattr(torch, dtype), requires_grad=True) for x in inputs]
     z = function(torch, *xs)
@@ -404,7 +404,7 @@ def test_lists_of_values_are_vectors(function, value, gradients):
 
 
 def test_repeated_indices_add_up():
-    """PEERS lesson 21: the gradient of x[[0, 0, 1]] counts place 0 twice; so do take_along_axis and boolean masks."""
+    """The gradient of x[[0, 0, 1]] counts place 0 twice; so do take_along_axis and boolean masks."""
     x = mg.Tensor([1.0, 2.0, 3.0], requires_grad=True)
     x[[0, 0, 1]].sum().backward()
     assert x.grad.tolist() == [2.0, 1.0, 0.0]
@@ -624,7 +624,7 @@ def test_plain_arrays_and_odd_arguments(call, words):
 
 
 def test_torchs_words_for_shapes():
-    """PEERS section 5: expand, flip, clamp, flatten, numel, dim= and keepdim= mean what they mean in torch."""
+    """expand, flip, clamp, flatten, numel, dim= and keepdim= mean what they mean in torch."""
     t = mg.Tensor([[1.0, 2.0, 3.0]], requires_grad=True)
     assert t.expand(2, 3).shape == t.expand(2, -1).shape == (2, 3)
     assert mg.Tensor([1.0, 2.0]).expand(3, -1).shape == (3, 2)

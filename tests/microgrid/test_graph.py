@@ -408,7 +408,7 @@ def test_interior_gradients_are_those_of_the_last_pass():
 
 @pytest.mark.parametrize("make", [mg.Value, lambda x: mg.Tensor(x, requires_grad=True)], ids=["Value", "Tensor"])
 def test_exponentially_many_paths(make):
-    """PEERS lesson 2: y = y + y, 60 times over, has 2^60 paths, one walk and the exact gradient."""
+    """y = y + y, 60 times over, has 2^60 paths, one walk and the exact gradient."""
     x = make(1.0)
     y = x
     for _ in range(60):
@@ -418,7 +418,7 @@ def test_exponentially_many_paths(make):
 
 
 def test_the_diamond():
-    """PEERS lesson 2: a reused interior node hands on its whole gradient once (a + a, then b + b)."""
+    """A reused interior node hands on its whole gradient once (a + a, then b + b)."""
     a = mg.Value(3.0)
     b = a + a
     c = b + b

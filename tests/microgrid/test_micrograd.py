@@ -203,7 +203,7 @@ def test_the_demo_notebook():
 
 
 def test_value_of_value_is_refused():
-    """PEERS lesson 6: Value(Value(2)) and Value("a") are errors; micrograd nests and concatenates."""
+    """Value(Value(2)) and Value("a") are errors; micrograd nests and concatenates."""
     for bad in (Value(2.0), "a", None, [1.0], 1j):
         with pytest.raises(TypeError, match="expected a number"):
             Value(bad)

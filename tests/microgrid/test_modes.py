@@ -223,7 +223,7 @@ def test_a_generator_dropped_midway():
 
 
 def test_threads_have_modes_of_their_own():
-    """Decision 8, PEERS lesson 31: no_grad in one thread changes nothing in another, in either direction."""
+    """Decision 8: no_grad in one thread changes nothing in another, in either direction."""
     inside, ready, leave = {}, threading.Barrier(2), threading.Event()
 
     def other():

@@ -32,7 +32,7 @@ COMPARISONS = [operator.eq, operator.ne, operator.lt, operator.le, operator.gt, 
 @pytest.mark.parametrize("scalar", SCALARS[:7], ids=SCALAR_NAMES[:7])
 @pytest.mark.parametrize("operation", ARITHMETIC)
 def test_numpy_scalars_with_values(scalar, operation):
-    """PEERS lesson 25: every NumPy scalar on either side of a Value gives a Value, exact in double precision."""
+    """Every NumPy scalar on either side of a Value gives a Value, exact in double precision."""
     for swapped in (False, True):
         x = mg.Value(1 / 3)
         plain = float(scalar)
@@ -51,7 +51,7 @@ def test_numpy_scalars_with_values(scalar, operation):
 @pytest.mark.parametrize("scalar", SCALARS, ids=SCALAR_NAMES)
 @pytest.mark.parametrize("operation", ARITHMETIC)
 def test_numpy_scalars_with_tensors(scalar, operation):
-    """PEERS lesson 25: every NumPy scalar on either side of a Tensor gives a recorded Tensor."""
+    """Every NumPy scalar on either side of a Tensor gives a recorded Tensor."""
     for swapped in (False, True):
         x = leaf()
         z = operation(scalar, x) if swapped else operation(x, scalar)

@@ -39,7 +39,7 @@ def bits(gradient):
 
 @pytest.mark.parametrize("build", [net, arrays, mixed])
 def test_steps_are_backward(build):
-    """STEPPING 1: steps and backward are one walk: all gradients are equal to the bit, also accumulated ones."""
+    """steps and backward are one walk: all gradients are equal to the bit, also accumulated ones."""
     leaves, root = build()
     twins, twin = build()
     for _ in range(2):

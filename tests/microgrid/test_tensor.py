@@ -304,7 +304,7 @@ def test_in_place_elsewhere_rebinds():
 
 
 def test_setitem_is_refused():
-    """Decision 15, PEERS lesson 16: t[i] = v is a TypeError that names where() and .data."""
+    """Decision 15: t[i] = v is a TypeError that names where() and .data."""
     for t in (leaf(), mg.Tensor([1.0, 2.0]), leaf() * 2):
         with pytest.raises(TypeError) as error:
             t[0] = 5.0
@@ -343,7 +343,7 @@ def test_requires_grad_is_kept_through_data():
 
 
 def test_getting_numbers_out():
-    """PEERS lesson 24: item, tolist, numpy, detach, float, int, bool, format, len, iteration."""
+    """item, tolist, numpy, detach, float, int, bool, format, len, iteration."""
     t = mg.Tensor([[1.0, 2.0], [3.0, 4.0]])
     assert t.tolist() == [[1.0, 2.0], [3.0, 4.0]]
     assert [row.tolist() for row in t] == t.tolist()

@@ -219,7 +219,7 @@ def test_augmented_assignment_rebinds(make):
 
 
 def test_native_operations_make_one_node():
-    """PEERS lesson 7: -x, x - y, x / y and their reflections are one node each, not compositions."""
+    """-x, x - y, x / y and their reflections are one node each, not compositions."""
     x, y = mg.Value(2.0), mg.Value(3.0)
     for z, name in (
         (-x, "negative"),
@@ -247,7 +247,7 @@ def test_sum_of_values_begins_with_zero():
 
 
 def test_float_int_bool_format():
-    """A Value shows its number: float, int, bool, format, f-strings, as PEERS lesson 24 asks."""
+    """A Value shows its number: float, int, bool, format, f-strings."""
     x = mg.Value(2.5)
     plain = x.detach()
     assert (float(plain), int(plain), bool(x), bool(mg.Value(0.0))) == (2.5, 2, True, False)
@@ -321,7 +321,7 @@ def measured(make, rounds=200):
 
 
 def test_python_calls_a_node_of_values():
-    """NUMERICS: one Python call an operation forward, one backward (and 20 a pass), 9.3 in the general walk."""
+    """One Python call an operation forward, one backward (and 20 a pass), 9.3 in the general walk."""
     forward, backward, walk = measured(mg.Value)
     assert forward <= 1 + 5 / 800
     assert backward <= 1 + 20 / 800
@@ -329,7 +329,7 @@ def test_python_calls_a_node_of_values():
 
 
 def test_python_calls_a_node_of_tensors():
-    """NUMERICS: on small arrays 17 Python calls an operation forward, 2 backward, 8.3 in the general walk."""
+    """On small arrays 17 Python calls an operation forward, 2 backward, 8.3 in the general walk."""
     forward, backward, walk = measured(lambda x: mg.Tensor([x], requires_grad=True))
     assert forward <= 17 + 5 / 800
     assert backward <= 2 + 30 / 800
@@ -337,7 +337,7 @@ def test_python_calls_a_node_of_tensors():
 
 
 def test_calls_are_linear_in_the_number_of_inputs():
-    """PEERS lesson 21: stacking, summing and dotting n Values costs calls in proportion to n."""
+    """Stacking, summing and dotting n Values costs calls in proportion to n."""
 
     def cost(n, join):
         values = [mg.Value(1.0) for _ in range(n)]
@@ -367,14 +367,14 @@ def bytes_a_node(make, rounds=4000):
 
 
 def test_bytes_a_node():
-    """NUMERICS: an operation on Values keeps at most 229 bytes, and 25 more for its gradient."""
+    """An operation on Values keeps at most 229 bytes, and 25 more for its gradient."""
     made, passed = bytes_a_node(mg.Value)
     assert made <= 229
     assert passed <= 25
 
 
 def test_bytes_a_node_of_tensors():
-    """NUMERICS: an operation on Tensors of one number keeps at most 397 bytes, and 121 more for its gradient."""
+    """An operation on Tensors of one number keeps at most 397 bytes, and 121 more for its gradient."""
     made, passed = bytes_a_node(lambda x: mg.Tensor([x], requires_grad=True))
     assert made <= 397
     assert passed <= 121

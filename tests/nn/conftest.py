@@ -1,4 +1,4 @@
-"""The networks that the formulas are tried on: `NUMERICS`-shaped, so that no wrong order or factor goes unseen."""
+"""The networks that the formulas are tried on, of such shapes that no wrong order or factor goes unseen."""
 
 from __future__ import annotations
 
