@@ -374,9 +374,9 @@ def test_bytes_a_node():
 
 
 def test_bytes_a_node_of_tensors():
-    """An operation on Tensors of one number keeps at most 397 bytes, and 121 more for its gradient."""
+    """An operation on Tensors of one number keeps at most 405 bytes, and 121 more for its gradient."""
     made, passed = bytes_a_node(lambda x: mg.Tensor([x], requires_grad=True))
-    assert made <= 397
+    assert made <= 405
     assert passed <= 121
 
 
