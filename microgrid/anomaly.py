@@ -33,7 +33,7 @@ def explained(error: Exception, rule: type[Rule], inputs: Sequence[Any], paramet
     reason: str = getattr(error, "reason", str(error))
     if "truth value of an array" in reason:
         reason = "an array has no one truth value: write mg.where(condition, x, y) in place of `if`"
-    shapes = [np.shape(getattr(x, "_data", x)) for x in inputs if not isinstance(x, str)]
+    shapes = [np.shape(getattr(x, "_data", x)) for x in inputs if not isinstance(x, (str, list, tuple))]
     given = ", ".join(map(str, shapes)) if any(shapes) else ""
     if rule.__name__ == "matmul" and len(shapes) == 2 and not reason.startswith("expected"):
         given, reason = f"{shapes[0]} @ {shapes[1]}", _about_matmul(*shapes) or reason

@@ -114,7 +114,8 @@ class _CodeKind(kinds.Kind):
         return code(f"{rule.__name__}({', '.join(words)})")
 
 
-kinds.register(_CodeKind("code", 50, {}, one=lambda x: Code("1.0")), [Code])
+code_kind = _CodeKind("code", 50, {}, one=lambda x: Code("1.0"))
+kinds.register(code_kind, [Code])
 
 
 def compiled(name: str, lines: Sequence[str], namespace: dict[str, Any]) -> Callable[..., Any]:

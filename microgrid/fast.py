@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from microgrid import kinds, modes, sites, stale
-from microgrid.emitter import ArrayCode, Code, compiled
+from microgrid.emitter import ArrayCode, Code, code_kind, compiled
 from microgrid.graph import NO_PARAMETERS, Node, age, differentiate, held, next_number
 from microgrid.rule import Rule
 
@@ -57,13 +57,16 @@ def emit_operator(
     rule: type[Rule], plain: Callable[..., Any] | None, order: Callable[[Sequence[str]], Sequence[str]]
 ) -> Callable[..., Any]:
     """An operator of Value: the value of the rule, and the node that records it; elsewhere what is plain, if any."""
-    name = f"{rule.__name__}_of_floats" + ("" if order is list else f"_{order.__name__}")
+    # a name for each, since debuggers find the source by it
+    name = (
+        f"{rule.__name__}_of_floats" + ("" if order is list else f"_{order.__name__}") + ("" if plain else "_applied")
+    )
     number = order(rule.inputs)[0]  # what self stands for; the other operand may be a constant
     other = next(iter(order(rule.inputs)[1:]), None)
     given = "self, other" if other else "self"
     inputs = {number: "self", other: "other"}
     elsewhere = f"plain({given})" if plain else "NotImplemented"
-    expression = str(rule(*map(Code, rule.inputs)))
+    expression = str(code_kind.apply(rule, [Code(x) for x in rule.inputs], {}))
     lines = [
         f"def {name}({given}):",
         f"    if special.count or self.__class__ is not Value: return {elsewhere}",
@@ -97,12 +100,13 @@ def shorten(table: Iterable[type[Rule]]) -> None:
 
 
 def _first_call(rule: type[Rule], *inputs: Any) -> Any:
-    rule.shortcut = None  # to be written out the rule is applied to code, by the general way
     try:
-        rule.shortcut = emit_joining(rule) if rule.variadic else emit_operator(rule, None, list)
-    except (AttributeError, TypeError):
-        return NotImplemented  # a rule of arrays alone, such as matmul, has none
-    return rule.shortcut(*inputs)
+        emitted = emit_joining(rule) if rule.variadic else emit_operator(rule, None, list)
+    except (AttributeError, TypeError):  # a rule of arrays alone, such as matmul, has none
+        rule.shortcut = None
+        return NotImplemented
+    rule.shortcut = emitted
+    return emitted(*inputs)
 
 
 def emit_joining(rule: type[Rule]) -> Callable[..., Any]:
@@ -271,7 +275,9 @@ class _Pulls(dict[Any, Callable[[Any], None]]):
         self.emit = emit
 
     def __missing__(self, rule: type[Rule]) -> Callable[[Any], None]:
-        pull = self[rule] = self.emit(rule)
+        pull = self.emit(rule)
+        if rule.ours:  # a class that a user made and dropped is not kept alive
+            self[rule] = pull
         return pull
 
 

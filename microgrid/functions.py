@@ -531,7 +531,11 @@ def flip(x: Any, axis: int | tuple[int, ...] = 0) -> Any:
 
 def astype(x: Any, dtype: Any) -> Any:
     """x in another precision; the gradient comes back in x's own."""
-    return rules.astype(_array(x, "astype"), dtype=np.dtype(dtype))
+    try:
+        precision = np.dtype(dtype)
+    except TypeError as error:
+        raise TypeError(f"astype: {error}, at {sites.here()}") from None
+    return rules.astype(_array(x, "astype"), dtype=precision)
 
 
 def index(x: Any, at: Any) -> Any:
@@ -649,7 +653,10 @@ def _lifted(x: Any) -> Any:
         return x
     if _holds_values(x):
         return stack([_lifted(row) for row in x])
-    array = np.array(x)
+    try:
+        array = np.array(x)
+    except ValueError as error:
+        raise ValueError(f"expected an array of numbers: {error}, at {sites.here()}") from None
     return array if array.dtype.kind in "fb" else array.astype(float) if array.dtype.kind in "iu" else x
 
 

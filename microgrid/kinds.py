@@ -63,7 +63,7 @@ class Kind:
         """
         function = self.own(rule) or rule.value
         if function is None:
-            raise TypeError(f"{rule.__name__}: has no meaning for {self.name}")
+            raise TypeError(f"has no meaning for {self.name}")
         return function
 
     def own(self, rule: type[Rule]) -> Callable[..., Any] | None:
@@ -98,7 +98,7 @@ class FloatKind(Kind):
         except TypeError as error:
             if complex not in map(type, inputs):
                 raise
-            raise TypeError(f"{rule.__name__}: expected real numbers, got a complex one, at {sites.here()}") from error
+            raise TypeError("expected real numbers, got a complex one") from error
         if z.__class__ is float:
             return z
         if z.__class__ is complex and complex not in map(type, inputs):
@@ -146,7 +146,9 @@ class ArrayKind(Kind):
     def apply(self, rule: type[Rule], inputs: Sequence[Any], parameters: dict[str, Any]) -> Any:
         function = self._functions.get(rule)
         if function is None:
-            function = self._functions[rule] = self.function(rule)
+            function = self.function(rule)
+            if rule.ours:  # a class that a user made and dropped is not kept alive
+                self._functions[rule] = function
         if _quiet.run is _just:  # a rule within a rule
             return function(*inputs, **parameters)
         return quietly(function, *inputs, **parameters)

@@ -45,16 +45,16 @@ class Rule:
     ours: bool  # of the table in rules.py, and so mathematics and nothing else
     wrt: tuple[Callable[..., Any] | None, ...]  # one for each input; None where it has no derivative
     value: Callable[..., Any] | None = None
-    shortcut: Callable[..., Any] | None = (
-        None  # a fast path (`fast`), which gives NotImplemented where it does not apply
-    )
+    # a fast path, see `fast`; it gives NotImplemented where it does not apply
+    shortcut: Callable[..., Any] | None = None
 
     def __new__(cls, /, *inputs: Any, **parameters: Any) -> Any:
-        if cls.shortcut is not None:
-            z = cls.shortcut(*inputs, **parameters)
-            if z is not NotImplemented:
-                return z
+        shortcut = cls.shortcut
         try:
+            if shortcut is not None and not parameters:
+                z = shortcut(*inputs)
+                if z is not NotImplemented:
+                    return z
             return kinds.highest(inputs).apply(cls, inputs, parameters)
         except (TypeError, ValueError, IndexError) as error:
             if cls.ours:

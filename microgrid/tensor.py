@@ -295,8 +295,10 @@ class Tensor(Node):
     def expand(self, *sizes: Any) -> Tensor:
         """Repeated to a shape, as torch's: -1 leaves an axis as long as it is."""
         shape = sizes[0] if len(sizes) == 1 and not isinstance(sizes[0], int) else sizes
-        ours = (1,) * (len(shape) - self.ndim) + self.shape
-        return functions.broadcast_to(self, tuple(own if n == -1 else n for n, own in zip(shape, ours, strict=True)))
+        kept = len(shape) - self.ndim  # so many axes are new
+        return functions.broadcast_to(
+            self, tuple(self.shape[i - kept] if n == -1 and i >= kept >= 0 else n for i, n in enumerate(shape))
+        )
 
     def flip(self, *axes: Any) -> Tensor:
         """Backwards along one axis or several."""

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 import linecache
+import math
 import struct
+import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +19,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 import microgrid as mg
-from microgrid import kinds, rules
+from microgrid import fast, kinds, rules
 from tests.microgrid.checking import numbers
 from tests.microgrid.table import ROWS, Row
 
@@ -413,3 +417,42 @@ def test_functions_of_values_take_the_shortcut(call: Any, monkeypatch: Any) -> N
     assert z.item().hex() == general.item().hex()
     assert (z.rule, z.inputs) == (general.rule, general.inputs)
     assert Path(z.site.file) == Path(__file__)
+
+
+def test_a_first_call_meets_another(monkeypatch: Any) -> None:
+    """While one thread emits a rule, another that applies it finds a shortcut and gets the value, to the bit."""
+    emit, met = fast.emit_operator, []
+
+    def interrupted(rule: Any, *rest: Any) -> Any:
+        met.append(rule.shortcut)
+        if len(met) == 1:
+            other = threading.Thread(target=lambda: met.append(rule(mg.Value(0.5)).item()))
+            other.start()
+            other.join()
+        return emit(rule, *rest)
+
+    monkeypatch.setattr(fast, "emit_operator", interrupted)
+    fast.shorten([rules.tanh])
+    z = rules.tanh(mg.Value(0.5))
+    assert None not in met
+    assert met[-1] == z.item() == math.tanh(0.5)
+
+
+def test_users_rules_are_not_kept_alive() -> None:
+    """A rule that a user made, used and dropped is freed: neither values nor passes hold it."""
+
+    def once() -> weakref.ref[type]:
+        class twice(mg.Rule):  # noqa: N801 (a rule is a function)
+            def value(x):
+                return x * 2
+
+            def wrt_x(g, z, x):
+                return g * 2
+
+        for x in (mg.Value(1.0), mg.Tensor(1.0, requires_grad=True)):
+            mg.apply(twice, x).backward()
+        return weakref.ref(twice)
+
+    kept = once()
+    gc.collect()
+    assert kept() is None

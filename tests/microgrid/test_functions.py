@@ -635,3 +635,24 @@ def test_torchs_words_for_shapes():
     assert mg.softmax(t, dim=0).tolist() == [[1.0, 1.0, 1.0]]
     with pytest.raises(TypeError):
         t.sum(dim=1, axis=1)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: mg.exp(1j), "exp: expected real numbers"),
+        (lambda: mg.exp([[1.0], [1.0, 2.0]]), "expected an array of numbers"),
+        (lambda: mg.add([1.0], "a"), "add: (1,): expected a Value"),
+        (lambda: mg.rules.exp(mg.Value(1.0), mg.Value(2.0)), "exp: "),
+        (lambda: mg.apply(mg.rules.exp, mg.Value(1.0), base=2), "exp: base=2"),
+        (lambda: matrix().expand(3), "broadcast_to: (2, 3)"),
+        (lambda: matrix().astype("nonsense"), "astype: "),
+    ],
+)
+def test_each_name_stands_once(call, message):
+    """Bad input: the message begins with the operation, said once, and ends with this file's line."""
+    with pytest.raises((TypeError, ValueError)) as error:
+        call()
+    assert_names_this_line(error)
+    assert str(error.value).startswith(message)
+    assert str(error.value).count(message) == 1
