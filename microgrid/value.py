@@ -63,7 +63,11 @@ class Value(Node):
 
     @data.setter
     def data(self, data: Any) -> None:
-        self._data = data if data.__class__ is float else _number(data, "Value.data")
+        number = data if data.__class__ is float else _number(data, "Value.data")
+        if number.__class__ is not float and not isinstance(self, GeneralValue):
+            kind = type(number).__name__
+            raise TypeError(f"Value.data: this Value holds a float, got a {kind}: make a new Value, at {sites.here()}")
+        self._data = number
         self._renew()
 
     @property

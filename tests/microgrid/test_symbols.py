@@ -75,3 +75,17 @@ def test_the_stable_forms_are_the_textbooks():
         function(node).backward()
         difference = (node.grad - sympy.diff(formula, x)).rewrite(sympy.exp)
         assert sympy.simplify(difference) == 0
+
+
+def test_a_value_of_a_float_stays_one():
+    """Writing a fraction into a Value of a float is refused, since fast paths take it for a float; the number stays."""
+    x = mg.Value(2.0)
+    with pytest.raises(TypeError, match=r"holds a float, got a Fraction.*test_symbols\.py"):
+        x.data = Fraction(1, 3)
+    assert x.data == 2.0
+    x.data = 3
+    assert type(x.data) is float
+    y = mg.Value(Fraction(1, 3))
+    y.data = Fraction(2, 3)
+    (y * y).backward()
+    assert y.grad == Fraction(4, 3)
