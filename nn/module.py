@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, Self, TypeVar
 
@@ -9,10 +10,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 import microgrid as mg
+from microgrid.graph import next_number
 
 __microgrid_machinery__ = True
 
 Kind = TypeVar("Kind")
+
+CALLS = 512  # so many calls, the last ones, a module remembers
 
 
 class Parameter(mg.Tensor):
@@ -76,13 +80,29 @@ class Module:
     """
 
     training: bool = True
+    _calls: deque[tuple[int, int]]
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
         """Compute the output. Every subclass defines it; call the module, not this."""
         raise NotImplementedError(f'Module [{type(self).__name__}] is missing the required "forward" function')
 
     def __call__(self, *inputs: Any, **named: Any) -> Any:
-        return self.forward(*inputs, **named)
+        begun = next_number()
+        output = self.forward(*inputs, **named)
+        try:
+            calls = self._calls
+        except AttributeError:
+            calls = deque(maxlen=CALLS)
+            object.__setattr__(self, "_calls", calls)
+        calls.append((begun, next_number()))
+        return output
+
+    def calls(self) -> list[tuple[int, int]]:
+        """The last calls: a node was made in the call (begun, ended) if its creation number lies between the two."""
+        return list(vars(self).get("_calls", ()))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_calls"}
 
     def __setattr__(self, name: str, value: object) -> None:
         # `self.weight = self.weight - lr * grad` would silently put a plain tensor where the optimiser saw a parameter.

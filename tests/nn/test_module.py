@@ -255,3 +255,19 @@ def test_repr_is_torchs() -> None:
         "  (2): ReLU()\n"
         ")"
     )
+
+
+def test_a_module_remembers_in_which_call_a_node_was_made() -> None:
+    """By creation numbers; of the last calls only, and never in a copy."""
+    model = nn.MLP(2, [3, 1], rng=0)
+    outputs = [model(mg.Tensor([[1.0, 2.0]])) for _ in range(2)]
+    for output, (begun, ended) in zip(outputs, model.calls(), strict=True):
+        made = [node._number for node in mg.topological_order(output) if node.rule is not None]
+        assert all(begun < number < ended for number in made)
+    inner = [call for child in model.modules() if child is not model for call in child.calls()]
+    assert all(any(begun <= a < b <= ended for begun, ended in model.calls()) for a, b in inner)
+    for copied in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert copied.calls() == []
+    for _ in range(600):
+        model.layers[1](mg.Tensor([0.0]))
+    assert len(model.layers[1].calls()) == 512
