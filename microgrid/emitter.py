@@ -63,6 +63,14 @@ class ArrayCode(Code):
     __slots__ = ()
     both, either = "&", "|"
 
+    @property
+    def T(self) -> Code:
+        """The transpose."""
+        return type(self)(f"{self.text}.T")
+
+    def __matmul__(self, other: Any) -> Code:
+        return type(self)(f"({self.text} @ {_text(other)})")
+
     @classmethod
     def where(cls, c: Any, x: Any, y: Any) -> Code:
         """A choice: of arrays, element by element."""

@@ -397,15 +397,23 @@ node_kind = _NodeKind("a graph node", 100, {}, one=lambda x: x._wrap(kinds.kind_
 # --------------------------------------------------------------------------------------------- order and walk
 
 
-def topological_order(*roots: Node) -> list[Node]:
+def topological_order(*roots: Node, oldest: int = 0) -> list[Node]:
     """All nodes that the roots were made from, and the roots, each after its inputs.
 
     Leaves come first, then the others as they were made: the same on every run, and without recursion.
+
+    Parameters
+    ----------
+    *roots : Value or Tensor
+    oldest : int, optional
+        What nodes of a smaller creation number were made from is left out.
     """
     found = set(roots)
     made, leaves, waiting = list[Node](), list[Node](), list(found)
     for node in waiting:
         (leaves if node.rule is None else made).append(node)
+        if node._number < oldest:
+            continue
         for x in node.inputs:
             if isinstance(x, Node) and x not in found:
                 found.add(x)
@@ -514,7 +522,6 @@ class _Passes:
 def backward(root: Node, gradient: Any, create_graph: bool, inputs: Sequence[Node] | None) -> None:
     """See `Node.backward`."""
     check_root(root, "backward")
-    seed = seeded(root, gradient, create_graph)
     with _Passes.lock:
         if gradient is None and not create_graph and inputs is None and not _Passes.nested:
             _Passes.nested = True
@@ -523,6 +530,7 @@ def backward(root: Node, gradient: Any, create_graph: bool, inputs: Sequence[Nod
                     return
             finally:
                 _Passes.nested = False
+        seed = seeded(root, gradient, create_graph)
         order = topological_order(root)
         gradients = differentiated(order, {root: seed}, inputs, create_graph)
         keep(order, gradients, inputs, create_graph)
@@ -566,12 +574,12 @@ def keep(order: Sequence[Node], gradients: dict[Node, Any], inputs: Sequence[Nod
 
 
 def held(nodes: Iterable[Node]) -> set[int]:
-    """The ids of the arrays that nodes hold: no gradient may be one of them."""
+    """The ids of the arrays that no gradient may be: a rule of a user's may give back what it was given."""
     taken = set()
     for node in nodes:
-        taken.add(id(node._data))
-        if node.rule is not None and not node.rule.ours:  # ours give none of their inputs back
-            taken.update(id(x) for x in node.inputs)
+        if node.rule is not None and not node.rule.ours:
+            taken.add(id(node._data))
+            taken.update(id(x._data if isinstance(x, Node) else x) for x in node.inputs)
     return taken
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import FunctionType
 from typing import Any
 
@@ -11,6 +11,14 @@ from microgrid import anomaly, kinds
 __microgrid_machinery__ = True
 
 VARIADIC = 0x04  # the code flag of a function that takes *args
+
+
+class _None(dict[type, None]):
+    def __missing__(self, number: type) -> None:
+        return None
+
+
+NO_SHORTCUTS = _None()
 
 
 class Rule:
@@ -45,14 +53,14 @@ class Rule:
     ours: bool  # of the table in rules.py, and so mathematics and nothing else
     wrt: tuple[Callable[..., Any] | None, ...]  # one for each input; None where it has no derivative
     value: Callable[..., Any] | None = None
-    # a fast path, see `fast`; it gives NotImplemented where it does not apply
-    shortcut: Callable[..., Any] | None = None
+    # by the class of the first input, a fast path, see `shortcuts`; it gives NotImplemented where it does not apply
+    shortcuts: Mapping[type, Callable[..., Any] | None] = NO_SHORTCUTS
 
     def __new__(cls, /, *inputs: Any, **parameters: Any) -> Any:
-        shortcut = cls.shortcut
         try:
-            if shortcut is not None and not parameters:
-                z = shortcut(*inputs)
+            shortcut = cls.shortcuts[inputs[0].__class__] if inputs else None
+            if shortcut is not None:
+                z = shortcut(*inputs, **parameters)
                 if z is not NotImplemented:
                     return z
             return kinds.highest(inputs).apply(cls, inputs, parameters)

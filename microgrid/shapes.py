@@ -34,7 +34,7 @@ def axes_of(ndim: int, axis: Axis) -> tuple[int, ...]:
 
 def count(x: Any, axis: Axis) -> int:
     """How many numbers of x each number of a reduction over axis was made from."""
-    return math.prod(x.shape[a] for a in axes_of(x.ndim, axis))
+    return x.size if axis is None else math.prod(x.shape[a] for a in axes_of(x.ndim, axis))
 
 
 def freedom(x: Any, axis: Axis, correction: float) -> float:
@@ -43,7 +43,9 @@ def freedom(x: Any, axis: Axis, correction: float) -> float:
 
 
 def kept(g: Any, x: Any, axis: Axis) -> Any:
-    """A reduction g of x over axis, with the axes that it lost put back as axes of length 1."""
+    """A reduction g of x over axis, with the axes that it lost put back as axes of length 1 (all of them: as none)."""
+    if axis is None:
+        return g
     gone = axes_of(x.ndim, axis)
     return g.reshape(tuple(1 if a in gone else n for a, n in enumerate(x.shape)))
 

@@ -75,8 +75,11 @@ class record_sites:
 
 def user_frame(frame: FrameType) -> FrameType:
     """The innermost frame, from the given one outwards, that is not machinery."""
-    while MARK in frame.f_globals and frame.f_back is not None:
-        frame = frame.f_back
+    while MARK in frame.f_globals:
+        outer = frame.f_back  # asked for once: it makes an object
+        if outer is None:
+            break
+        frame = outer
     return frame
 
 

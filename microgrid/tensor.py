@@ -8,8 +8,8 @@ from typing import Any, Self
 import numpy as np
 
 from microgrid import functions, kinds, modes, numpy_protocol, rules, sites, stale
-from microgrid.fast import backward_of_arrays
 from microgrid.graph import NO_PARAMETERS, Node, node_kind
+from microgrid.passes import backward_of_arrays, faces_of_arrays
 from microgrid.shapes import Shape, unbroadcast
 
 __microgrid_machinery__ = True
@@ -429,6 +429,9 @@ class Tensor(Node):
             share = (rules.broadcast_to if fits else rules.sum_to)(share, shape=self.shape)
         return share if share._data.dtype == self.dtype else rules.astype(share, dtype=self.dtype)
 
+    def __init_subclass__(cls) -> None:
+        faces_of_arrays.add(cls)
+
     def _fast_backward(self) -> bool:
         return backward_of_arrays(self)
 
@@ -488,4 +491,5 @@ def _data(other: Any) -> Any:
 
 
 kinds.array_kind.face = Tensor
+faces_of_arrays.add(Tensor)
 kinds.register(node_kind, [Tensor])

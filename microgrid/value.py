@@ -9,9 +9,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from microgrid import functions, kinds, numpy_protocol, rules, sites
-from microgrid.fast import backward_of_floats, fast, reflected, shorten
 from microgrid.graph import NO_PARAMETERS, Node, node_kind
+from microgrid.passes import backward_of_floats, faces_of_floats
 from microgrid.rule import Rule
+from microgrid.shortcuts import fast, reflected, shorten
 
 __microgrid_machinery__ = True
 
@@ -307,6 +308,7 @@ def _shown(grad: Any) -> Any:
 
 
 Value.general = GeneralValue
+faces_of_floats.add(Value)
 kinds.float_kind.face = Value
 shorten(rule for rule in vars(rules).values() if isinstance(rule, type) and issubclass(rule, Rule) and rule is not Rule)
 kinds.register(node_kind, [Value])

@@ -10,7 +10,7 @@ import struct
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,8 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 import microgrid as mg
-from microgrid import fast, kinds, rules
+from microgrid import kinds, rules, shortcuts
+from microgrid.rule import NO_SHORTCUTS
 from tests.microgrid.checking import numbers
 from tests.microgrid.table import ROWS, Row
 
@@ -421,18 +422,18 @@ def test_functions_of_values_take_the_shortcut(call: Any, monkeypatch: Any) -> N
 
 def test_a_first_call_meets_another(monkeypatch: Any) -> None:
     """While one thread emits a rule, another that applies it finds a shortcut and gets the value, to the bit."""
-    emit, met = fast.emit_operator, []
+    emit, met = shortcuts.emit_operator, []
 
     def interrupted(rule: Any, *rest: Any) -> Any:
-        met.append(rule.shortcut)
+        met.append(rule.shortcuts)
         if len(met) == 1:
             other = threading.Thread(target=lambda: met.append(rule(mg.Value(0.5)).item()))
             other.start()
             other.join()
         return emit(rule, *rest)
 
-    monkeypatch.setattr(fast, "emit_operator", interrupted)
-    fast.shorten([rules.tanh])
+    monkeypatch.setattr(shortcuts, "emit_operator", interrupted)
+    shortcuts.shorten([rules.tanh])
     z = rules.tanh(mg.Value(0.5))
     assert None not in met
     assert met[-1] == z.item() == math.tanh(0.5)
@@ -456,3 +457,85 @@ def test_users_rules_are_not_kept_alive() -> None:
     kept = once()
     gc.collect()
     assert kept() is None
+
+
+@contextmanager
+def the_general_recording() -> Iterator[None]:
+    """Every operation is recorded by `graph`, and no shortcut runs: not those within a rule either."""
+    with pytest.MonkeyPatch.context() as patch:
+        for rule in vars(rules).values():
+            if isinstance(rule, type) and issubclass(rule, mg.Rule):
+                patch.setattr(rule, "shortcuts", NO_SHORTCUTS)
+        yield
+
+
+HARD_ARRAYS = [
+    np.array(HARD),
+    np.array(HARD)[::-1],
+    np.clip(HARD, -3e38, 3e38).astype(np.float32),
+    np.array(3.0),
+    np.zeros((0, 2)),
+]
+
+
+@pytest.mark.parametrize("row", ROWS, ids=repr)
+def test_each_rule_of_arrays_is_recorded_as_the_graph_records_it(row: Row) -> None:
+    """A shortcut gives the value to the bit, and the same node: rule, inputs, parameters, line."""
+    for seed, case in enumerate(row.family.fixed):
+        xs = numbers(row, case, seed)
+        nodes = [
+            mg.Tensor(x, requires_grad=True) if isinstance(given, tuple) else x
+            for x, given in zip(xs, case.inputs, strict=True)
+        ]
+        nodes_of_numbers = [mg.Tensor(x) if isinstance(x, np.ndarray) and x.dtype.kind == "f" else x for x in xs]
+        made = []
+        for way in (nullcontext, the_general_recording):
+            with way():
+                made.append((row.rule(*nodes, **case.parameters), row.rule(*nodes_of_numbers, **case.parameters)))
+        (z, constant), (general, general_constant) = made
+        assert bits(z._data) == bits(general._data)
+        assert bits(constant._data) == bits(general_constant._data)
+        assert (z.rule, z.requires_grad) == (general.rule, general.requires_grad)
+        assert repr(sorted(z.parameters.items())) == repr(sorted(general.parameters.items()))
+        assert (constant.rule, constant.inputs) == (None, ())
+        for x, other in zip(z.inputs, general.inputs, strict=True):
+            assert x is other if isinstance(x, mg.Node) else np.array_equal(x, other)
+        assert Path(z.site.file) == Path(__file__)
+        if isinstance(nodes[0], mg.Tensor) and not row.rule.variadic:
+            assert row.rule.shortcuts[mg.Tensor] is not None
+
+
+@pytest.mark.parametrize("name", sorted(BY_THE_RULE.keys() | UNARY.keys() | BINARY.keys()))
+def test_operations_of_arrays_at_hard_points(name: str) -> None:
+    """Infinities, nan, zeros of both signs, float32, numbers as operands: the same bits, and nothing warns."""
+    operation = FAST[name]
+    for x in HARD_ARRAYS:
+        for c in (2, -0.5, x.copy()):
+            nodes = [mg.Tensor(x, requires_grad=True), mg.Tensor(x[..., ::-1] if x.ndim else x, requires_grad=True)]
+            fast = operation(*nodes, c)
+            with the_general_recording():
+                general = operation(*nodes, c)
+            assert (fast.rule, fast.dtype) == (general.rule, general.dtype)
+            assert bits(fast._data) == bits(general._data)
+
+
+def test_shortcuts_of_arrays_keep_off_what_is_special(monkeypatch: Any) -> None:
+    """An array that was handed out, a mode, a Value among the inputs, nothing to record: the general way."""
+    t, plain = mg.Tensor([1.0, 2.0], requires_grad=True), mg.Tensor([1.0, 2.0])
+    mg.sigmoid(t)
+    met: list[Any] = []
+    apply = type(kinds.kind_of(t)).apply
+    monkeypatch.setattr(type(kinds.kind_of(t)), "apply", lambda *given: met.append(given[1]) or apply(*given))
+    mg.sigmoid(t)
+    assert met == []
+    handed = mg.Tensor([1.0, 2.0], requires_grad=True)
+    handed.data[0] = 3.0
+    z = mg.sigmoid(handed)
+    handed.data[0] = 4.0
+    with pytest.raises(mg.StaleError):
+        z.sum().backward()
+    mg.add(t, mg.Value(1.0))
+    mg.sigmoid(plain)
+    with mg.no_grad():
+        mg.sigmoid(t)
+    assert met == [rules.sigmoid, rules.add, rules.sigmoid, rules.sigmoid]

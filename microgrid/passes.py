@@ -1,171 +1,27 @@
-"""Fast paths, emitted from the rules: the operators of Value, and the backward pass of graphs of one face.
+"""Passes: the backward pass of graphs of one face, quicker than the general walk, emitted from the rules.
 
-Each is compiled when it is first used, and leaves nothing to decide. It serves the plain case alone: floats, or
-arrays, and nothing special going on (no hook, no mode, no data written to). Whatever else comes up goes to the
-general machinery of `graph`, which gives the same bits.
+The pull of a rule, which hands the gradient of a node on to its inputs, is compiled when it is first used. A pass
+serves the plain case alone: Values of floats, or Tensors, and nothing special going on (no hook, no mode, no data
+written to). Whatever else comes up goes to the walk of `graph`, which gives the same bits.
 """
 
 from __future__ import annotations
 
-import functools
 import re
-import sys
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from microgrid import kinds, modes, sites, stale
-from microgrid.emitter import ArrayCode, Code, code_kind, compiled
-from microgrid.graph import NO_PARAMETERS, Node, age, differentiate, held, next_number
+from microgrid import kinds, modes, stale
+from microgrid.emitter import ArrayCode, Code, compiled
+from microgrid.graph import Node, age, differentiate, held
 from microgrid.rule import Rule
+from microgrid.shortcuts import float_code
 
 __microgrid_machinery__ = True
 
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-# ---------------------------------------------------------------------------------------- operators of floats
-
-
-def reflected(inputs: Sequence[str]) -> list[str]:
-    """The operands of a reflected operator: the other one comes first."""
-    return list(reversed(inputs))
-
-
-def fast(rule: type[Rule], order: Callable[[Sequence[str]], Sequence[str]] = list) -> Callable[[F], F]:
-    """Put an operator emitted from the rule in the place of a method of Value, at its first call.
-
-    The method as written stays what the operator means, and what runs where the fast path does not apply.
-    """
-
-    def decorate(plain: F) -> F:
-        @functools.wraps(plain)
-        def first(*operands: Any) -> Any:
-            face = kinds.float_kind.face
-            emitted = functools.wraps(plain)(emit_operator(rule, plain, order))
-            for name in [name for name, member in vars(face).items() if member is first]:
-                setattr(face, name, emitted)
-            return emitted(*operands)
-
-        return first  # type: ignore[return-value]
-
-    return decorate
-
-
-def emit_operator(
-    rule: type[Rule], plain: Callable[..., Any] | None, order: Callable[[Sequence[str]], Sequence[str]]
-) -> Callable[..., Any]:
-    """An operator of Value: the value of the rule, and the node that records it; elsewhere what is plain, if any."""
-    # a name for each, since debuggers find the source by it
-    name = (
-        f"{rule.__name__}_of_floats" + ("" if order is list else f"_{order.__name__}") + ("" if plain else "_applied")
-    )
-    number = order(rule.inputs)[0]  # what self stands for; the other operand may be a constant
-    other = next(iter(order(rule.inputs)[1:]), None)
-    given = "self, other" if other else "self"
-    inputs = {number: "self", other: "other"}
-    elsewhere = f"plain({given})" if plain else "NotImplemented"
-    expression = str(code_kind.apply(rule, [Code(x) for x in rule.inputs], {}))
-    lines = [
-        f"def {name}({given}):",
-        f"    if special.count or self.__class__ is not Value: return {elsewhere}",
-        f"    {number} = self._data",
-    ]
-    if other:
-        lines += [
-            "    kind = other.__class__",
-            f"    if kind is Value: {other} = other._data",
-            f"    elif kind is float or kind is int: {other} = other",
-            f"    else: return {elsewhere}",
-            f"    if not self.requires_grad and (kind is not Value or not other.requires_grad): return {elsewhere}",
-        ]
-    else:
-        lines += [f"    if not self.requires_grad: return {elsewhere}"]
-    lines += [
-        f"    try: z = {expression}",
-        f"    except (ArithmeticError, ValueError): return {elsewhere}",
-        *([f"    if z.__class__ is not float: return {elsewhere}"] if "**" in expression else []),
-        f"    inputs = ({', '.join(inputs[x] for x in rule.inputs)},)",
-        *_RECORD,
-    ]
-    return compiled(name, lines, _of_floats() | {"plain": plain, "rule": rule})
-
-
-def shorten(table: Iterable[type[Rule]]) -> None:
-    """Give each rule that is applied to floats alone a shortcut, emitted at its first call."""
-    for rule in table:
-        if not (rule.parameters or rule.constant) and (rule.variadic or len(rule.inputs) < 3):
-            rule.shortcut = functools.partial(_first_call, rule)
-
-
-def _first_call(rule: type[Rule], *inputs: Any) -> Any:
-    try:
-        emitted = emit_joining(rule) if rule.variadic else emit_operator(rule, None, list)
-    except (AttributeError, TypeError):  # a rule of arrays alone, such as matmul, has none
-        rule.shortcut = None
-        return NotImplemented
-    rule.shortcut = emitted
-    return emitted(*inputs)
-
-
-def emit_joining(rule: type[Rule]) -> Callable[..., Any]:
-    """A rule of many Values and numbers: its value, and the node that records it."""
-    name = f"{rule.__name__}_of_floats"
-    lines = [
-        f"def {name}(*inputs):",
-        "    if special.count: return NotImplemented",
-        "    numbers, recorded = [], False",
-        "    for x in inputs:",
-        "        kind = x.__class__",
-        "        if kind is Value:",
-        "            numbers.append(x._data)",
-        "            recorded = recorded or x.requires_grad",
-        "        elif kind is float or kind is int: numbers.append(x)",
-        "        else: return NotImplemented",
-        "    if not recorded: return NotImplemented",
-        "    try: z = value(*numbers)",
-        "    except (ArithmeticError, ValueError): return NotImplemented",
-        *_RECORD,
-    ]
-    return compiled(name, lines, _of_floats() | {"value": rule.value, "rule": rule})
-
-
-# the node of an emitted operator
-_RECORD = [
-    "    node = new(Value)",
-    "    node._data = z",
-    "    node._grad = node._share = None",
-    "    node._number = next_number()",
-    "    node._extra = None",
-    "    node.inputs = inputs",
-    "    node.parameters = NO_PARAMETERS",
-    "    node.requires_grad = True",
-    "    node.rule = rule",
-    "    if sites.on:",
-    "        frame = getframe(1)",
-    "        if MARK in frame.f_globals: frame = user_frame(frame)",
-    "        node._code = frame.f_code",
-    "        node._instruction = frame.f_lasti",
-    "    else:",
-    "        node._code = None",
-    "        node._instruction = 0",
-    "    return node",
-]
-
-
-@functools.cache
-def _of_floats() -> dict[str, Any]:
-    """What code of floats may call."""
-    return {
-        **kinds.float_kind.elementary,
-        "Value": kinds.float_kind.face, "new": object.__new__, "next_number": next_number, "special": modes.special,
-        "sites": sites.switch, "getframe": sys._getframe, "user_frame": sites.user_frame, "MARK": sites.MARK,
-        "exactly": _exactly, "NO_PARAMETERS": NO_PARAMETERS,
-    }  # fmt: skip
-
-
-# ---------------------------------------------------------------------------------------- backward, rule by rule
+# ------------------------------------------------------------------------------------------------ rule by rule
 # A pull hands the gradient of one node, which stands in its `_share`, on to the `_share` of its inputs.
 
 
@@ -195,11 +51,11 @@ def pull_of_floats(rule: type[Rule]) -> Callable[[Any], None]:
             *([f"        if share.__class__ is complex: share = {exact}"] if "**" in share else []),
             f"        node_{x}._share += " + (f"node_{x}._fit(share)" if "wrt_" in share else "share"),
         ]
-    return compiled(name, lines, _of_floats() | _derivatives(rule))
+    return compiled(name, lines, float_code() | _derivatives(rule))
 
 
 def _derivatives(rule: type[Rule]) -> dict[str, Any]:
-    return {f"wrt_{x}": wrt for x, wrt in zip(rule.inputs, rule.wrt, strict=True)}
+    return {"exactly": _exactly} | {f"wrt_{x}": wrt for x, wrt in zip(rule.inputs, rule.wrt, strict=True)}
 
 
 def _share(rule: type[Rule], x: str, wrt: Callable[..., Any], code: type[Code]) -> str:
@@ -233,7 +89,7 @@ def _pull_of_many_floats(rule: type[Rule]) -> Callable[[Any], None]:
         "    for x, share in zip(node.inputs, shares):",
         "        if x.__class__ is Value and x.requires_grad: x._share += share",
     ]
-    return compiled(name, lines, _of_floats() | {"wrt": rule.wrt[0]})
+    return compiled(name, lines, float_code() | {"exactly": _exactly, "wrt": rule.wrt[0]})
 
 
 def _pull_by_the_graph(node: Any) -> None:
@@ -285,7 +141,11 @@ pulls_of_floats = _Pulls(pull_of_floats)
 pulls_of_arrays = _Pulls(pull_of_arrays)
 
 
-# ---------------------------------------------------------------------------------------- backward, a whole pass
+# ------------------------------------------------------------------------------------------------ a whole pass
+
+
+faces_of_floats: set[Any] = set()  # the faces tell: Value itself,
+faces_of_arrays: set[Any] = set()  # Tensor and its subclasses
 
 
 class _Nothing:
@@ -295,7 +155,7 @@ class _Nothing:
 def backward_of_floats(root: Any) -> bool:
     """The backward pass of a graph of Values; False, with nothing done, where that is not all there is to it."""
     nothing = float("-0.0")  # the neutral number of addition: -0.0 + x is x, to the sign of a zero
-    graph = _reached(root, kinds.float_kind.face, nothing, others=False)
+    graph = _reached(root, faces_of_floats, nothing, others=False)
     if graph is None:
         return False
     _run(graph, 1.0, pulls_of_floats)
@@ -309,10 +169,10 @@ def backward_of_floats(root: Any) -> bool:
 
 def backward_of_arrays(root: Any) -> bool:
     """The backward pass of a graph of Tensors; False, with nothing done, where that is not all there is to it."""
-    graph = _reached(root, kinds.array_kind.face, _Nothing(), others=True)
+    graph = _reached(root, faces_of_arrays, _Nothing(), others=True) if root._data.size == 1 else None
     if graph is None:
         return False
-    kinds.quietly(_run_arrays, graph, np.ones_like(root._data))
+    kinds.quietly(_run_arrays, graph, np.ones(root._data.shape, root._data.dtype))
     return True
 
 
@@ -321,7 +181,11 @@ def _run_arrays(graph: _Graph, seed: Any) -> None:
     taken = held([*graph.operations, *graph.leaves])
     for node in graph.operations:
         share, node._share = node._share, None
-        node._grad = None if share.__class__ is _Nothing else node._own(share, taken)
+        if share.__class__ is np.ndarray and share.base is None and id(share) not in taken:  # its own already
+            taken.add(id(share))
+            node._grad = share
+        else:
+            node._grad = None if share.__class__ is _Nothing else node._own(share, taken)
     for node in graph.leaves:
         share, node._share = node._share, None
         if share.__class__ is not _Nothing:
@@ -336,13 +200,13 @@ class _Graph(NamedTuple):
     leaves: list[Any]
 
 
-def _reached(root: Any, face: Any, nothing: Any, others: bool) -> _Graph | None:
+def _reached(root: Any, faces: set[Any], nothing: Any, others: bool) -> _Graph | None:
     """What a gradient flows to from the root.
 
     A node that was reached is known by its share, which is `nothing`: an object of this pass alone. None, where the
     general walk is needed: where a mode is on, where a node has a hook or was handed out or written to, where one that
-    requires a gradient is not of this face, or of a subclass (where `others` are not allowed), or a rule has constant
-    inputs (likewise).
+    requires a gradient is not of these faces, or where there is another or a rule has constant inputs (unless `others`
+    are allowed).
     """
     if modes.special.count or root.rule is None or _marked(root):
         return None
@@ -354,18 +218,16 @@ def _reached(root: Any, face: Any, nothing: Any, others: bool) -> _Graph | None:
         if node.rule.constant and not others:
             return None
         for x in node.inputs:
-            if x.__class__ is face:
+            if x.__class__ in faces:
                 if x._share is nothing:
                     continue
-            elif not isinstance(x, Node) or x._share is nothing:
-                continue
-            elif not (others and isinstance(x, face)) and (x.requires_grad or not others):
+                if x._extra is not None and _marked(x):
+                    return None
+                if x.requires_grad:
+                    x._share = nothing
+                    (leaves if x.rule is None else waiting).append(x)
+            elif isinstance(x, Node) and (x.requires_grad or not others or _marked(x)):
                 return None
-            if x._extra is not None and _marked(x):
-                return None
-            if x.requires_grad:
-                (leaves if x.rule is None else waiting).append(x)
-                x._share = nothing
     operations.sort(key=age, reverse=True)
     if operations[-1]._number <= stale.last.write:
         return None  # data was written to since the oldest operation: the general walk looks at each edge

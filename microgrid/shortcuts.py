@@ -1,0 +1,255 @@
+"""Shortcuts: quick ways to record an operation, emitted from the rules.
+
+Each is compiled when it is first used, and leaves nothing to decide. It serves the plain case alone: floats, or
+arrays, and nothing special going on (no mode, no data handed out). Whatever else comes up goes to the general
+machinery of `graph`, which gives the same bits.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+
+from microgrid import kinds, modes, sites
+from microgrid.emitter import ArrayCode, Code, code_kind, compiled
+from microgrid.graph import NO_PARAMETERS, Node, next_number
+from microgrid.rule import Rule
+
+__microgrid_machinery__ = True
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+# ---------------------------------------------------------------------------------------- operators of floats
+
+
+def reflected(inputs: Sequence[str]) -> list[str]:
+    """The operands of a reflected operator: the other one comes first."""
+    return list(reversed(inputs))
+
+
+def fast(rule: type[Rule], order: Callable[[Sequence[str]], Sequence[str]] = list) -> Callable[[F], F]:
+    """Put an operator emitted from the rule in the place of a method of Value, at its first call.
+
+    The method as written stays what the operator means, and what runs where the fast path does not apply.
+    """
+
+    def decorate(plain: F) -> F:
+        @functools.wraps(plain)
+        def first(*operands: Any) -> Any:
+            face = kinds.float_kind.face
+            emitted = functools.wraps(plain)(emit_operator(rule, plain, order))
+            for name in [name for name, member in vars(face).items() if member is first]:
+                setattr(face, name, emitted)
+            return emitted(*operands)
+
+        return first  # type: ignore[return-value]
+
+    return decorate
+
+
+def emit_operator(
+    rule: type[Rule], plain: Callable[..., Any] | None, order: Callable[[Sequence[str]], Sequence[str]]
+) -> Callable[..., Any]:
+    """An operator of Value: the value of the rule, and the node that records it; elsewhere what is plain, if any."""
+    # a name for each, since debuggers find the source by it
+    name = (
+        f"{rule.__name__}_of_floats" + ("" if order is list else f"_{order.__name__}") + ("" if plain else "_applied")
+    )
+    number = order(rule.inputs)[0]  # what self stands for; the other operand may be a constant
+    other = next(iter(order(rule.inputs)[1:]), None)
+    given = "self, other" if other else "self"
+    inputs = {number: "self", other: "other"}
+    elsewhere = f"plain({given})" if plain else "NotImplemented"
+    expression = str(code_kind.apply(rule, [Code(x) for x in rule.inputs], {}))
+    lines = [
+        f"def {name}({given}):",
+        f"    if special.count or self.__class__ is not Value: return {elsewhere}",
+        f"    {number} = self._data",
+    ]
+    if other:
+        lines += [
+            "    kind = other.__class__",
+            f"    if kind is Value: {other} = other._data",
+            f"    elif kind is float or kind is int: {other} = other",
+            f"    else: return {elsewhere}",
+            f"    if not self.requires_grad and (kind is not Value or not other.requires_grad): return {elsewhere}",
+        ]
+    else:
+        lines += [f"    if not self.requires_grad: return {elsewhere}"]
+    lines += [
+        f"    try: z = {expression}",
+        f"    except (ArithmeticError, ValueError): return {elsewhere}",
+        *([f"    if z.__class__ is not float: return {elsewhere}"] if "**" in expression else []),
+        f"    inputs = ({', '.join(inputs[x] for x in rule.inputs)},)",
+        *_RECORD,
+    ]
+    return compiled(name, lines, float_code() | {"plain": plain, "rule": rule})
+
+
+def shorten(table: Iterable[type[Rule]]) -> None:
+    """Give each rule the shortcuts that can be emitted for it."""
+    for rule in table:
+        rule.shortcuts = _Shortcuts(rule)
+
+
+class _Shortcuts(dict[type, Any]):
+    """The fast paths of one rule by the class of its first input, each emitted at its first call."""
+
+    def __init__(self, rule: type[Rule]) -> None:
+        super().__init__(dict.fromkeys((float, int, np.float64)))
+        self.rule = rule
+
+    def __missing__(self, number: type) -> Callable[..., Any] | None:
+        rule, emit = self.rule, None
+        if number is kinds.float_kind.face and not (rule.parameters or rule.constant):
+            emit = emit_joining if rule.variadic else emit_applied if len(rule.inputs) < 3 else None
+        elif issubclass(number, kinds.array_kind.face) and not rule.variadic:
+            emit = emit_of_arrays
+        elif number is np.ndarray and not rule.variadic:
+            emit = emit_within
+        try:
+            emitted = emit and emit(rule)
+        except (AttributeError, TypeError):  # a rule of arrays alone, such as matmul, has none of floats
+            emitted = None
+        if emit or issubclass(number, Node):
+            self[number] = emitted
+        return emitted
+
+
+def emit_applied(rule: type[Rule]) -> Callable[..., Any]:
+    """A rule of one or two Values and numbers."""
+    return emit_operator(rule, None, list)
+
+
+def emit_of_arrays(rule: type[Rule]) -> Callable[..., Any]:
+    """A rule of Tensors, arrays and numbers: its value, and the node that records it."""
+    name, numbers = f"{rule.__name__}_of_arrays", list(rule.inputs)
+    nodes = [f"node_{x}" for x in numbers]
+    lines = [
+        f"def {name}({', '.join(nodes + ['*'] * bool(rule.parameters) + sorted(rule.parameters))}):",
+        "    if special.count: return NotImplemented",
+        "    recorded = False",
+    ]
+    for x, node in zip(numbers, nodes, strict=True):
+        lines += [
+            f"    if isinstance({node}, Tensor):",
+            f"        if {node}._extra is not None and 'handed' in {node}._extra: return NotImplemented",
+            f"        {x} = {node}._data",
+            *([] if x in rule.constant else [f"        recorded = recorded or {node}.requires_grad"]),
+            f"    elif {node}.__class__ is float or {node}.__class__ is int: {x} = {node}",
+            "    else: return NotImplemented",
+        ]
+    for parameter in sorted(rule.parameters):
+        lines += [f"    if {parameter}.__class__ not in SIMPLE: return NotImplemented"]
+    words = [f"{parameter}={parameter}" for parameter in sorted(rule.parameters)]
+    call = ", ".join(["value", *numbers, *words])
+    lines += [
+        "    if not recorded: return NotImplemented",
+        "    run = quiet.run",
+        "    if run is just: return NotImplemented",
+        "    quiet.run = just",
+        f"    try: z = run({call})",
+        "    except OverflowError: return NotImplemented",
+        "    finally: quiet.run = run",
+        "    if z.__class__ is not ndarray: z = asarray(z)",
+        "    if z.dtype.kind != 'f': return NotImplemented",
+        f"    inputs = ({', '.join(nodes)},)",
+        *(line.replace("Value", "Tensor") for line in _RECORD),
+    ]
+    if words:
+        lines = [line.replace("NO_PARAMETERS", f"dict({', '.join(words)})") for line in lines]
+    scope = {
+        **float_code(), "Tensor": kinds.array_kind.face, "SIMPLE": {int, bool, float, type(None)}, "rule": rule,
+        "quiet": kinds._quiet, "just": kinds._just, "ndarray": np.ndarray, "asarray": np.asarray,
+        "value": written_out(rule),
+    }  # fmt: skip
+    return compiled(name, lines, scope)
+
+
+def emit_within(rule: type[Rule]) -> Callable[..., Any]:
+    """A rule of arrays and numbers within a rule: its value, and nothing to look after."""
+    name = f"{rule.__name__}_within"
+    numbers, words = list(rule.inputs), sorted(rule.parameters)
+    plain = [f"{x}.__class__ not in PLAIN" for x in numbers[1:]]
+    lines = [
+        f"def {name}({', '.join(numbers + ['*'] * bool(words) + words)}):",
+        f"    if {' or '.join(['quiet.run is not just', *plain])}: return NotImplemented",
+        f"    return value({', '.join(numbers + [f'{word}={word}' for word in words])})",
+    ]
+    scope = {"quiet": kinds._quiet, "just": kinds._just, "PLAIN": {np.ndarray, float, int}, "value": written_out(rule)}
+    return compiled(name, lines, scope)
+
+
+def written_out(rule: type[Rule]) -> Callable[..., Any]:
+    """The value of a rule of arrays, with the rules that it is made of written out where it is arithmetic."""
+    function = kinds.array_kind.function(rule)
+    if function is not rule.value:
+        return function
+    try:
+        expression = str(function(*map(ArrayCode, rule.inputs)))
+    except (AttributeError, TypeError):  # it asks for a shape, a matrix product or a parameter
+        return function
+    name = f"{rule.__name__}_written_out"
+    lines = [f"def {name}({', '.join(rule.inputs)}): return {expression}"]
+    return compiled(name, lines, dict(kinds.array_kind.elementary))
+
+
+def emit_joining(rule: type[Rule]) -> Callable[..., Any]:
+    """A rule of many Values and numbers: its value, and the node that records it."""
+    name = f"{rule.__name__}_of_floats"
+    lines = [
+        f"def {name}(*inputs):",
+        "    if special.count: return NotImplemented",
+        "    numbers, recorded = [], False",
+        "    for x in inputs:",
+        "        kind = x.__class__",
+        "        if kind is Value:",
+        "            numbers.append(x._data)",
+        "            recorded = recorded or x.requires_grad",
+        "        elif kind is float or kind is int: numbers.append(x)",
+        "        else: return NotImplemented",
+        "    if not recorded: return NotImplemented",
+        "    try: z = value(*numbers)",
+        "    except (ArithmeticError, ValueError): return NotImplemented",
+        *_RECORD,
+    ]
+    return compiled(name, lines, float_code() | {"value": rule.value, "rule": rule})
+
+
+# the node of an emitted operator
+_RECORD = [
+    "    node = new(Value)",
+    "    node._data = z",
+    "    node._grad = node._share = None",
+    "    node._number = next_number()",
+    "    node._extra = None",
+    "    node.inputs = inputs",
+    "    node.parameters = NO_PARAMETERS",
+    "    node.requires_grad = True",
+    "    node.rule = rule",
+    "    if sites.on:",
+    "        frame = getframe(1)",
+    "        if MARK in frame.f_globals: frame = user_frame(frame)",
+    "        node._code = frame.f_code",
+    "        node._instruction = frame.f_lasti",
+    "    else:",
+    "        node._code = None",
+    "        node._instruction = 0",
+    "    return node",
+]
+
+
+@functools.cache
+def float_code() -> dict[str, Any]:
+    """What code of floats may call."""
+    return {
+        **kinds.float_kind.elementary,
+        "Value": kinds.float_kind.face, "new": object.__new__, "next_number": next_number, "special": modes.special,
+        "sites": sites.switch, "getframe": sys._getframe, "user_frame": sites.user_frame, "MARK": sites.MARK,
+        "NO_PARAMETERS": NO_PARAMETERS,
+    }  # fmt: skip
