@@ -6,7 +6,9 @@ variance; that depends on the activation's slope where it works:
 - sigmoid, tanh, softmax, identity: `xavier_uniform_`. Glorot and Bengio derive 2/(fan_in + fan_out), the compromise
   between the two directions, for activations near linear around 0. With it |z| stays of order 1, where the slope of the
   sigmoid is near its largest, 1/4, and no unit starts saturated.
-- relu: `kaiming_uniform_`. Half of the units are off, which halves the variance, so He et al. double it: 2/fan_in.
+- relu: `kaiming_uniform_`. Half of the units are off, which halves the variance, so He et al. double it: 2/fan_in;
+  leaky_relu, of slope s below 0: 2/((1 + s^2) fan_in).
+- softplus: `xavier_uniform_`. Its mean square, 0.9 for z of variance 1, needs no doubling.
 - Biases start at 0: the random weights already tell the units apart.
 
 A tensor that takes new values takes a new array; graphs that were made before keep the old one.

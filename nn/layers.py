@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import operator
+import functools
+import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Self, overload
+from typing import Any, Self, TypeAlias, overload
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -13,8 +14,12 @@ import microgrid as mg
 from nn import init as initialisers
 from nn.init import Rng
 from nn.module import Module, Parameter
+from nn.targets import check_count, integer, real
 
 __microgrid_machinery__ = True
+
+Init: TypeAlias = Callable[..., object]  # init(weight, rng=rng)
+Activation: TypeAlias = str | Module | Callable[[], Module]  # its name, itself, or what makes one: a class, say
 
 
 class Linear(Module):
@@ -68,11 +73,11 @@ class Linear(Module):
         bias: bool = True,
         *,
         rng: Rng = None,
-        init: Callable[..., object] = initialisers.xavier_uniform_,
+        init: Init = initialisers.xavier_uniform_,
         dtype: DTypeLike = np.float64,
     ) -> None:
-        self.in_features = _size("Linear: in_features", in_features)
-        self.out_features = _size("Linear: out_features", out_features)
+        self.in_features = check_count("Linear", "in_features", in_features)
+        self.out_features = check_count("Linear", "out_features", out_features)
         self.weight = Parameter(np.zeros((self.out_features, self.in_features), dtype))
         self.bias = Parameter(np.zeros(self.out_features, dtype)) if bias else None
         init(self.weight, rng=rng)
@@ -129,7 +134,110 @@ class ReLU(Module):
         return mg.relu(input)
 
 
-class Softmax(Module):
+class LeakyReLU(Module):
+    """A = Z above 0, negative_slope Z elsewhere.
+
+    Parameters
+    ----------
+    negative_slope : float
+        0 is the plain relu, 1 the identity. The gradient at 0 is this slope.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the slope is no finite number.
+
+    Notes
+    -----
+    Maas, Hannun and Ng, "Rectifier nonlinearities improve neural network acoustic models", ICML 2013. A unit that is
+    off still learns.
+
+    Examples
+    --------
+    >>> LeakyReLU(0.1)(mg.Tensor([-1.0, 2.0])).tolist()
+    [-0.1, 2.0]
+    """
+
+    def __init__(self, negative_slope: float = 0.01) -> None:
+        self.negative_slope = real("LeakyReLU", "negative_slope", negative_slope)
+
+    def forward(self, input: mg.Tensor) -> mg.Tensor:
+        """Any shape to the same shape."""
+        return mg.leaky_relu(input, self.negative_slope)
+
+    def extra_repr(self) -> str:
+        """The slope."""
+        return f"negative_slope={self.negative_slope}"
+
+
+class Softplus(Module):
+    """A = ln(1 + e^(beta Z)) / beta, a relu with a rounded corner.
+
+    Parameters
+    ----------
+    beta : float > 0
+        The larger, the sharper the corner.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If beta is no finite number above 0.
+
+    Notes
+    -----
+    Dugas, Bengio, Bélisle, Nadeau and Garcia, "Incorporating second-order functional knowledge for better option
+    pricing", NIPS 2000. Exact everywhere: torch returns z itself where beta z > 20, which is 2e-9 off.
+
+    Examples
+    --------
+    >>> Softplus()(mg.Tensor([0.0, 1000.0])).tolist()
+    [0.6931471805599453, 1000.0]
+    """
+
+    def __init__(self, beta: float = 1.0) -> None:
+        self.beta = real("Softplus", "beta", beta)
+        if self.beta <= 0:
+            raise ValueError(f"Softplus: beta must be above 0, got {beta}, at {mg.sites.here()}")
+
+    def forward(self, input: mg.Tensor) -> mg.Tensor:
+        """Any shape to the same shape, values >= 0."""
+        return mg.softplus(input) if self.beta == 1 else mg.softplus(input * self.beta) / self.beta
+
+    def extra_repr(self) -> str:
+        """How sharp the corner is."""
+        return f"beta={self.beta}"
+
+
+class LogSigmoid(Module):
+    """A = ln(1 / (1 + e^-Z)), elementwise; finite wherever Z is.
+
+    Examples
+    --------
+    >>> LogSigmoid()(mg.Tensor([0.0, -1000.0])).tolist()
+    [-0.6931471805599453, -1000.0]
+    """
+
+    def forward(self, input: mg.Tensor) -> mg.Tensor:
+        """Any shape to the same shape, values <= 0."""
+        return mg.logsigmoid(input)
+
+
+class _AlongAxis(Module):
+    """What softmax and its logarithm share: the axis whose entries belong together."""
+
+    def __init__(self, axis: int | None = None, *, dim: int | None = None) -> None:
+        name = type(self).__name__
+        if axis is not None and dim is not None:
+            raise TypeError(f"{name}: axis={axis} and dim={dim} are one thing: give one, at {mg.sites.here()}")
+        given = dim if axis is None else axis
+        self.axis = -1 if given is None else integer(name, "axis", given)
+
+    def extra_repr(self) -> str:
+        """The axis."""
+        return f"axis={self.axis}"
+
+
+class Softmax(_AlongAxis):
     """a_k = e^(z_k) / sum_j e^(z_j) along one axis.
 
     For training leave it out and use `CrossEntropyLoss`, which takes the logits.
@@ -144,7 +252,7 @@ class Softmax(Module):
     Raises
     ------
     TypeError
-        If both are given.
+        If both are given, or no integer.
 
     Examples
     --------
@@ -152,19 +260,25 @@ class Softmax(Module):
     [[0.5, 0.5]]
     """
 
-    def __init__(self, axis: int | None = None, *, dim: int | None = None) -> None:
-        if axis is not None and dim is not None:
-            raise TypeError(f"Softmax: axis={axis} and dim={dim} are one thing: give one, at {mg.sites.here()}")
-        given = dim if axis is None else axis
-        self.axis = -1 if given is None else given
-
     def forward(self, input: mg.Tensor) -> mg.Tensor:
         """Any shape to the same shape, values in [0, 1]."""
         return mg.softmax(input, axis=self.axis)
 
-    def extra_repr(self) -> str:
-        """The axis."""
-        return f"axis={self.axis}"
+
+class LogSoftmax(_AlongAxis):
+    """ln a_k = z_k - ln sum_j e^(z_j) along one axis, for `NLLLoss`; finite where softmax rounds to 0.
+
+    Parameters and errors are those of `Softmax`.
+
+    Examples
+    --------
+    >>> LogSoftmax()(mg.Tensor([[0.0, 1000.0]])).tolist()
+    [[-1000.0, 0.0]]
+    """
+
+    def forward(self, input: mg.Tensor) -> mg.Tensor:
+        """Any shape to the same shape, values <= 0."""
+        return mg.log_softmax(input, axis=self.axis)
 
 
 class Identity(Module):
@@ -179,6 +293,114 @@ class Identity(Module):
     def forward(self, input: mg.Tensor) -> mg.Tensor:
         """The input itself."""
         return input
+
+
+class Dropout(Module):
+    """Zero each number with probability p while training, and divide the others by 1 - p; nothing in evaluation.
+
+    Parameters
+    ----------
+    p : float in [0, 1]
+        1 leaves nothing.
+    rng : numpy.random.Generator, int or None
+        Draws the masks. A generator (which advances), a seed, or None for fresh entropy. Never global state.
+
+    Attributes
+    ----------
+    rng : numpy.random.Generator
+        Copied, pickled and saved with its state, so that what is resumed draws the same masks.
+
+    Raises
+    ------
+    ValueError
+        If p is outside [0, 1].
+    TypeError
+        If p is no number.
+
+    Notes
+    -----
+    The division keeps the expectation, so that evaluation needs no factor ("inverted" dropout). In the graph the mask
+    is a constant that the input is multiplied by. Srivastava, Hinton, Krizhevsky, Sutskever and Salakhutdinov,
+    "Dropout: a simple way to prevent neural networks from overfitting", JMLR 15, 2014.
+
+    Examples
+    --------
+    >>> layer = Dropout(0.5, rng=0)
+    >>> layer(mg.Tensor([1.0, 1.0, 1.0, 1.0])).tolist()
+    [2.0, 0.0, 0.0, 0.0]
+    >>> layer.eval()(mg.Tensor([1.0, 1.0])).tolist()
+    [1.0, 1.0]
+    """
+
+    def __init__(self, p: float = 0.5, *, rng: Rng = None) -> None:
+        self.p = real("Dropout", "p", p)
+        if not 0 <= self.p <= 1:
+            raise ValueError(f"dropout probability has to be between 0 and 1, but got {self.p}, at {mg.sites.here()}")
+        self.rng = initialisers.generator(rng)
+
+    def forward(self, input: mg.Tensor) -> mg.Tensor:
+        """Any shape to the same shape."""
+        input = _tensor(input)
+        if not self.training or self.p == 0:
+            return input
+        kept = self.rng.random(input.shape) >= self.p
+        scale = 1 / (1 - self.p) if self.p < 1 else 0.0
+        return input * (kept * scale).astype(np.result_type(input.dtype, np.float32))
+
+    def extra_repr(self) -> str:
+        """The probability."""
+        return f"p={self.p}"
+
+
+class Flatten(Module):
+    """The axes start_dim to end_dim as one: images to rows, before a Linear.
+
+    Parameters
+    ----------
+    start_dim, end_dim : int
+        First and last of the axes, counted from the end if negative. By default all but the first, that of the samples.
+
+    Raises
+    ------
+    TypeError
+        If one is no integer.
+    ValueError
+        When called: if the input has no such axes, or they are in the wrong order.
+
+    Examples
+    --------
+    >>> Flatten()(mg.Tensor(np.zeros((5, 8, 8)))).shape
+    (5, 64)
+    """
+
+    def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
+        self.start_dim = integer("Flatten", "start_dim", start_dim)
+        self.end_dim = integer("Flatten", "end_dim", end_dim)
+
+    def forward(self, input: mg.Tensor) -> mg.Tensor:
+        """(m, ...) to (m, n), by default."""
+        input = _tensor(input)
+        shape = input.shape
+        axes = range(len(shape))
+        try:
+            start, end = axes[self.start_dim], axes[self.end_dim]
+        except IndexError:
+            raise ValueError(
+                f"Flatten: dimension out of range: input of shape {shape} has no axes {self.start_dim} to "
+                f"{self.end_dim}, at {mg.sites.here()}"
+            ) from None
+        if start > end:
+            raise ValueError(
+                f"flatten() has invalid args: start_dim cannot come after end_dim, for shape {shape} axes "
+                f"{start} and {end}, at {mg.sites.here()}"
+            )
+        # The product, not -1: an empty input has none to infer it from.
+        flat: mg.Tensor = mg.reshape(input, (*shape[:start], math.prod(shape[start : end + 1]), *shape[end + 1 :]))
+        return flat
+
+    def extra_repr(self) -> str:
+        """As torch prints it."""
+        return f"start_dim={self.start_dim}, end_dim={self.end_dim}"
 
 
 class Sequential(Module):
@@ -247,11 +469,13 @@ class MLP(Module):
         Inputs.
     nouts : sequence or array of int >= 1
         Units of each layer; the last is the number of outputs.
-    activation : {"sigmoid", "tanh", "relu", "identity"}
-        After every layer but the last.
-    output : {"identity", "sigmoid", "tanh", "relu", "softmax"}
-        After the last. "identity" gives logits, for `BCEWithLogitsLoss` or `CrossEntropyLoss`; "sigmoid" gives
-        probabilities, for `BCELoss`.
+    activation : str, class, Module, callable, or a sequence of these
+        After every layer but the last; of a sequence, one for each of them. A name ("sigmoid", "tanh", "relu",
+        "leaky_relu", "softplus", "identity"), a class (`nn.Tanh`), a function without arguments that makes a Module,
+        or a Module (`nn.LeakyReLU(0.2)`), the same one wherever it is used.
+    output : str, class, Module or callable
+        After the last; also "softmax" and "log_softmax". "identity" gives logits, for `BCEWithLogitsLoss` or
+        `CrossEntropyLoss`; "sigmoid" gives probabilities, for `BCELoss`; "log_softmax" is for `NLLLoss`.
     rng : numpy.random.Generator, int or None
         A generator (which advances), a seed, or None for fresh entropy (each run differs). Never global state.
     dtype : float64 or float32
@@ -265,14 +489,14 @@ class MLP(Module):
     Raises
     ------
     ValueError
-        For an unknown activation, no layers, or a size below 1.
+        For an unknown activation, another number of them than of hidden layers, no layers, or a size below 1.
     TypeError
-        If `nouts` is no sequence of integers, or an activation is not given by its name.
+        If `nouts` is no sequence of integers, or an activation is none of the above.
 
     Notes
     -----
-    Weights start by He et al. (2015) where relu follows, by Glorot and Bengio (2010) elsewhere, biases at 0;
-    `nn.init` says why. For an activation of each layer's own use `Sequential`.
+    Weights start by He et al. (2015) where a relu follows, leaky or not, by Glorot and Bengio (2010) elsewhere, biases
+    at 0; `nn.init` says why.
 
     Examples
     --------
@@ -287,14 +511,16 @@ class MLP(Module):
     )
     >>> sum(p.size for p in model.parameters())
     13
+    >>> [type(layer).__name__ for layer in MLP(2, [4, 3, 1], ["relu", Tanh], output="sigmoid", rng=0).layers]
+    ['Linear', 'ReLU', 'Linear', 'Tanh', 'Linear', 'Sigmoid']
     """
 
     def __init__(
         self,
         nin: int,
         nouts: Sequence[int] | NDArray[np.integer[Any]],
-        activation: str = "sigmoid",
-        output: str = "identity",
+        activation: Activation | Sequence[Activation] = "sigmoid",
+        output: Activation = "identity",
         rng: Rng = None,
         *,
         dtype: DTypeLike = np.float64,
@@ -307,15 +533,13 @@ class MLP(Module):
             )
         if not nouts:
             raise ValueError(f"MLP: nouts is empty, expected at least one layer, at {mg.sites.here()}")
-        # A wrong name is one, even where a single layer does not use it.
-        between, last = _activation("activation", activation), _activation("output", output)
+        activations = [*_between(activation, len(nouts) - 1), _activation("output", output)]
         rng = initialisers.generator(rng)
         stack: list[Module] = []
-        for depth, (fan_in, fan_out) in enumerate(zip([nin, *nouts], nouts, strict=False), start=1):
-            function, init = last if depth == len(nouts) else between
-            stack.append(Linear(fan_in, fan_out, rng=rng, init=init, dtype=dtype))
-            if function is not Identity:
-                stack.append(function())
+        for fan_in, fan_out, function in zip([nin, *nouts], nouts, activations, strict=False):
+            stack.append(Linear(fan_in, fan_out, rng=rng, init=_init_before(function), dtype=dtype))
+            if not isinstance(function, Identity):
+                stack.append(function)
         self.layers = Sequential(*stack)
 
     def forward(self, input: mg.Tensor) -> mg.Tensor:
@@ -323,25 +547,74 @@ class MLP(Module):
         return self.layers.forward(input)
 
 
+def glorot(activation: Module) -> Init:
+    """Weights before an activation that is near linear around 0."""
+    return initialisers.xavier_uniform_
+
+
+def he(activation: Module) -> Init:
+    """Weights before a rectifier, of its slope below 0."""
+    return functools.partial(initialisers.kaiming_uniform_, a=getattr(activation, "negative_slope", 0.0))
+
+
 # Each activation with the initialiser of the layer before it
-ACTIVATIONS: dict[str, tuple[Callable[[], Module], Callable[..., Any]]] = {
-    "identity": (Identity, initialisers.xavier_uniform_),
-    "sigmoid":  (Sigmoid,  initialisers.xavier_uniform_),
-    "tanh":     (Tanh,     initialisers.xavier_uniform_),
-    "softmax":  (Softmax,  initialisers.xavier_uniform_),
-    "relu":     (ReLU,     initialisers.kaiming_uniform_),  # its defaults are those of the plain relu
+ACTIVATIONS: dict[str, tuple[type[Module], Callable[[Module], Init]]] = {
+    "identity":    (Identity,   glorot),
+    "sigmoid":     (Sigmoid,    glorot),
+    "tanh":        (Tanh,       glorot),
+    "relu":        (ReLU,       he),
+    "leaky_relu":  (LeakyReLU,  he),
+    "softplus":    (Softplus,   glorot),
+    "softmax":     (Softmax,    glorot),
+    "log_softmax": (LogSoftmax, glorot),
 }  # fmt: skip
+FOR_OUTPUTS = ("softmax", "log_softmax")
 
 
-def _activation(role: str, name: str) -> tuple[Callable[[], Module], Callable[..., Any]]:
-    known = [known for known in ACTIVATIONS if known != "softmax" or role == "output"]
-    if not isinstance(name, str):
-        word = getattr(name, "__name__", type(name).__name__).lower()  # of a function or class, or of an instance
+def _init_before(activation: Module) -> Init:
+    family = next((family for kind, family in ACTIVATIONS.values() if isinstance(activation, kind)), glorot)
+    return family(activation)
+
+
+def _between(activation: Activation | Sequence[Activation], hidden: int) -> list[Module]:
+    """The activations of the hidden layers."""
+    if isinstance(activation, list | tuple):
+        if len(activation) != hidden:
+            raise ValueError(
+                f"MLP: activation lists {len(activation)}, expected {hidden}, one for each hidden layer "
+                f"(the last layer's is output=), at {mg.sites.here()}"
+            )
+        return [_activation("activation", each) for each in activation]
+    one: Any = activation
+    _activation("activation", one)  # a wrong name is one, even where a single layer does not use it
+    return [_activation("activation", one) for _ in range(hidden)]
+
+
+def _activation(role: str, given: Activation) -> Module:
+    """The module, from whatever says which."""
+    known = [name for name in ACTIVATIONS if name not in FOR_OUTPUTS or role == "output"]
+    if isinstance(given, str):
+        if given not in known:
+            raise ValueError(f"MLP: {role} {given!r} is not one of {', '.join(known)}, at {mg.sites.here()}")
+        return ACTIVATIONS[given][0]()
+    if isinstance(given, Module):
+        return given
+    try:
+        made: object = given()
+    except TypeError as error:  # mg.relu, say, or what cannot be called
+        word = getattr(given, "__name__", "")
         remedy = f'write {role}="{word}"' if word in known else f"expected one of {', '.join(map(repr, known))}"
-        raise TypeError(f"MLP: {role} is given by its name, got {name!r}: {remedy}, at {mg.sites.here()}")
-    if name not in known:
-        raise ValueError(f"MLP: {role} {name!r} is not one of {', '.join(known)}, at {mg.sites.here()}")
-    return ACTIVATIONS[name]
+        raise TypeError(
+            f"MLP: {role} is a name, a Module, or makes one without arguments, got {given!r} ({error}): {remedy}, "
+            f"at {mg.sites.here()}"
+        ) from error
+    if not isinstance(made, Module):
+        raise TypeError(f"MLP: {role} {given!r} made {made!r}, expected a Module, at {mg.sites.here()}")
+    return made
+
+
+def _tensor(input: Any) -> mg.Tensor:
+    return input if isinstance(input, mg.Tensor) else mg.Tensor(input)
 
 
 def _module(module: Module) -> Module:
@@ -351,15 +624,3 @@ def _module(module: Module) -> Module:
         f"Sequential: expected modules, got {module!r}; "
         f"write nn.Sequential(nn.Linear(2, 3), nn.Sigmoid()), instances one by one, at {mg.sites.here()}"
     )
-
-
-def _size(name: str, value: int) -> int:
-    try:
-        if isinstance(value, bool | np.bool):
-            raise TypeError
-        size = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name} must be an integer, got {value!r}, at {mg.sites.here()}") from None
-    if size < 1:
-        raise ValueError(f"{name} must be at least 1, got {size}, at {mg.sites.here()}")
-    return size

@@ -1,4 +1,4 @@
-"""What is asked of data; of a loss's target at each step, or once for an array that cannot be written to.
+"""What is asked of data and settings; of a loss's target at each step, or once for an array that cannot be written to.
 
 A read-only target, such as `nn.fit` makes, is remembered (by identity, weakly) when it has passed: the second step
 pays a dictionary look-up.
@@ -6,6 +6,7 @@ pays a dictionary look-up.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, TypeAlias
 from weakref import WeakValueDictionary
@@ -23,9 +24,9 @@ Data: TypeAlias = mg.Tensor | ArrayLike
 
 def once_per_array(check: Callable[..., None]) -> Callable[..., None]:
     """Make `check(name, array, *rest)` run once for each read-only array and `rest`."""
-    passed: WeakValueDictionary[tuple[int, ...], Array] = WeakValueDictionary()
+    passed: WeakValueDictionary[tuple[int | str, ...], Array] = WeakValueDictionary()
 
-    def checked(name: str, array: Array, *rest: int) -> None:
+    def checked(name: str, array: Array, *rest: int | str) -> None:
         key = (id(array), *rest)
         if passed.get(key) is not array:
             check(name, array, *rest)
@@ -70,9 +71,15 @@ def check_labels(name: str, array: Array) -> None:
 
 
 @once_per_array
-def check_classes(name: str, array: Array, count: int) -> None:
-    """Class indices 0 ... count - 1."""
-    outside = (array < 0) | (array >= count)
+def check_weights(name: str, array: Array, role: str) -> None:
+    """Weights of a loss: finite numbers, of either sign."""
+    refuse_infinite(name, role, array)
+
+
+@once_per_array
+def check_classes(name: str, array: Array, count: int, ignore_index: int) -> None:
+    """Class indices 0 ... count - 1, and `ignore_index` for what does not count."""
+    outside = ((array < 0) | (array >= count)) & (array != ignore_index)
     if outside.any():
         where = first(outside)
         raise ValueError(
@@ -114,12 +121,28 @@ def check_shape(name: str, input: mg.Tensor, target: Array) -> None:
         raise ValueError(f"{name}: input and target of shape {target.shape} are empty, at {mg.sites.here()}")
 
 
-def check_count(name: str, role: str, number: object) -> None:
-    """An integer of at least 1."""
+def integer(name: str, role: str, number: object) -> int:
+    """An integer of Python's or NumPy's, as Python's; no boolean."""
     if not isinstance(number, int | np.integer) or isinstance(number, bool):
         raise TypeError(f"{name}: {role} must be an integer, got {number!r}, at {mg.sites.here()}")
-    if number < 1:
+    return int(number)
+
+
+def check_count(name: str, role: str, number: object) -> int:
+    """An integer of at least 1."""
+    count = integer(name, role, number)
+    if count < 1:
         raise ValueError(f"{name}: {role} must be at least 1, got {number}, at {mg.sites.here()}")
+    return count
+
+
+def real(name: str, role: str, number: object) -> float:
+    """A finite number, as a float; no boolean."""
+    if not isinstance(number, int | float | np.integer | np.floating) or isinstance(number, bool):
+        raise TypeError(f"{name}: {role} must be a number, got {number!r}, at {mg.sites.here()}")
+    if not math.isfinite(number):
+        raise ValueError(f"{name}: {role} must be finite, got {number}, at {mg.sites.here()}")
+    return float(number)
 
 
 def first(mask: Array) -> tuple[int, ...]:

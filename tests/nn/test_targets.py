@@ -61,3 +61,39 @@ def test_the_memory_keeps_no_array_and_takes_no_new_array_for_an_old_one() -> No
         targets.check_labels("loss", locked(0.0, 0.0, 0.0))
         with pytest.raises(ValueError, match=r"target holds 2\.0"):
             targets.check_labels("loss", locked(2.0, 2.0, 2.0))
+
+
+def test_weights_are_looked_at_once_under_their_name() -> None:
+    weights = locked(1.0, -2.0)
+    targets.check_weights("loss", weights, "weight")
+    with pytest.raises(ValueError, match=r"loss: pos_weight holds inf at index \(0,\), expected finite numbers"):
+        targets.check_weights("loss", locked(np.inf), "pos_weight")
+
+
+def test_classes_are_0_to_K_minus_1_or_the_one_to_ignore() -> None:
+    labels = np.array([0, 2, -100])
+    targets.check_classes("loss", labels, 3, -100)
+    with pytest.raises(ValueError, match=r"holds the class -100 at index \(2,\), expected 0 to 2"):
+        targets.check_classes("loss", labels, 3, -1)
+
+
+@pytest.mark.parametrize("number", [2, np.int8(2), np.uint64(2)])
+def test_integers_are_pythons_and_numpys(number: object) -> None:
+    assert type(targets.integer("x", "n", number)) is int
+    assert targets.check_count("x", "n", number) == 2
+    assert type(targets.real("x", "p", number)) is float
+
+
+@pytest.mark.parametrize("number", [True, np.True_, 2.0, "2", None])
+def test_what_is_no_integer(number: object) -> None:
+    with pytest.raises(TypeError, match=r"x: n must be an integer, got .*, at test_targets.py"):
+        targets.check_count("x", "n", number)
+
+
+def test_what_is_no_finite_number() -> None:
+    for number in (True, np.True_, "2", None, 1j):
+        with pytest.raises(TypeError, match=r"x: p must be a number, got .*, at test_targets.py"):
+            targets.real("x", "p", number)
+    for number in (float("nan"), float("inf")):
+        with pytest.raises(ValueError, match=r"x: p must be finite"):
+            targets.real("x", "p", number)
