@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, Self, TypeVar
 
 import numpy as np
@@ -53,7 +53,38 @@ class IncompatibleKeys(NamedTuple):
     unexpected_keys: list[str]
 
 
-class Module:
+class Called:
+    """What is called like a function, and remembers when: modules of Tensors and, in `nn.scalar`, of Values.
+
+    Subclasses define `forward`.
+    """
+
+    _calls: deque[tuple[int, int]]
+
+    def forward(self, *inputs: Any, **named: Any) -> Any:
+        """Compute the output. Every subclass defines it; call the module, not this."""
+        raise NotImplementedError(f'Module [{type(self).__name__}] is missing the required "forward" function')
+
+    def __call__(self, *inputs: Any, **named: Any) -> Any:
+        begun = next_number()
+        output = self.forward(*inputs, **named)
+        try:
+            calls = self._calls
+        except AttributeError:
+            calls = deque(maxlen=CALLS)
+            object.__setattr__(self, "_calls", calls)
+        calls.append((begun, next_number()))
+        return output
+
+    def calls(self) -> list[tuple[int, int]]:
+        """The last calls: a node was made in the call (begun, ended) if its creation number lies between the two."""
+        return list(vars(self).get("_calls", ()))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_calls"}
+
+
+class Module(Called):
     """Base of everything with parameters.
 
     Assign parameters and modules as attributes in `__init__`, write `forward`, and call the module.
@@ -80,29 +111,6 @@ class Module:
     """
 
     training: bool = True
-    _calls: deque[tuple[int, int]]
-
-    def forward(self, *inputs: Any, **named: Any) -> Any:
-        """Compute the output. Every subclass defines it; call the module, not this."""
-        raise NotImplementedError(f'Module [{type(self).__name__}] is missing the required "forward" function')
-
-    def __call__(self, *inputs: Any, **named: Any) -> Any:
-        begun = next_number()
-        output = self.forward(*inputs, **named)
-        try:
-            calls = self._calls
-        except AttributeError:
-            calls = deque(maxlen=CALLS)
-            object.__setattr__(self, "_calls", calls)
-        calls.append((begun, next_number()))
-        return output
-
-    def calls(self) -> list[tuple[int, int]]:
-        """The last calls: a node was made in the call (begun, ended) if its creation number lies between the two."""
-        return list(vars(self).get("_calls", ()))
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "_calls"}
 
     def __setattr__(self, name: str, value: object) -> None:
         # `self.weight = self.weight - lr * grad` would silently put a plain tensor where the optimiser saw a parameter.
@@ -117,7 +125,7 @@ class Module:
 
     def children(self) -> Iterator[Module]:
         """Direct sub-modules, each once."""
-        yield from {id(child): child for _, child in self._members(Module)}.values()
+        yield from {id(child): child for _, child in members(self, Module)}.values()
 
     def named_modules(self, prefix: str = "", remove_duplicate: bool = True) -> Iterator[tuple[str, Module]]:
         """This module and all below it as (dotted name, module), parents first.
@@ -129,7 +137,7 @@ class Module:
         remove_duplicate : bool
             Give a module that is used in several places once, under its first name.
         """
-        yield from _walk(self, prefix, set() if remove_duplicate else None)
+        yield from walk(self, Module, prefix, set() if remove_duplicate else None)
 
     def modules(self) -> Iterator[Module]:
         """This module and all below it, each once."""
@@ -155,20 +163,12 @@ class Module:
         >>> [(name, p.shape) for name, p in nn.Linear(3, 2, rng=0).named_parameters("out")]
         [('out.weight', (2, 3)), ('out.bias', (2,))]
         """
-        seen: set[int] = set()
-        for path, module in self.named_modules(prefix, remove_duplicate) if recurse else [(prefix, self)]:
-            for name, parameter in module._members(Parameter):
-                if not remove_duplicate or id(parameter) not in seen:
-                    seen.add(id(parameter))
-                    yield _join(path, name), parameter
+        modules = self.named_modules(prefix, remove_duplicate) if recurse else [(prefix, self)]
+        return leaves(modules, Parameter, remove_duplicate)
 
     def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
         """All parameters, each once."""
         return (parameter for _, parameter in self.named_parameters(recurse=recurse))
-
-    def _members(self, kind: type[Kind]) -> Iterator[tuple[str, Kind]]:
-        for name, value in vars(self).items():
-            yield from _find(name, value, kind)
 
     # Modes and gradients
 
@@ -259,7 +259,7 @@ class Module:
 
     def __repr__(self) -> str:
         extra = self.extra_repr()
-        lines = [f"({name}): " + repr(child).replace("\n", "\n  ") for name, child in self._members(Module)]
+        lines = [f"({name}): " + repr(child).replace("\n", "\n  ") for name, child in members(self, Module)]
         if not lines:
             return f"{type(self).__name__}({extra})"
         return "\n  ".join([f"{type(self).__name__}(", *([extra] if extra else []), *lines]) + "\n)"
@@ -274,7 +274,36 @@ def clear_gradients(parameters: Iterator[Parameter] | list[mg.Tensor], set_to_no
             parameter._grad[...] = 0
 
 
-def _join(path: str, name: str) -> str:
+def members(owner: object, kind: type[Kind]) -> Iterator[tuple[str, Kind]]:
+    """Attributes of the kind, and what lists, tuples and dicts among the attributes hold of it, with dotted names."""
+    for name, value in vars(owner).items():
+        yield from _find(name, value, kind)
+
+
+def walk(module: Kind, kind: type[Kind], path: str, seen: set[int] | None) -> Iterator[tuple[str, Kind]]:
+    """A module and all of its kind below it as (dotted name, module), parents first; each once, if `seen` is a set."""
+    if seen is not None:
+        if id(module) in seen:
+            return
+        seen.add(id(module))
+    yield path, module
+    for name, child in members(module, kind):
+        yield from walk(child, kind, _joined(path, name), seen)
+
+
+def leaves(
+    modules: Iterable[tuple[str, object]], kind: type[Kind], remove_duplicate: bool = True
+) -> Iterator[tuple[str, Kind]]:
+    """What the modules hold of the kind as (dotted name, leaf), in the order of assignment; each once, if asked."""
+    seen: set[int] = set()
+    for path, module in modules:
+        for name, leaf in members(module, kind):
+            if not remove_duplicate or id(leaf) not in seen:
+                seen.add(id(leaf))
+                yield _joined(path, name), leaf
+
+
+def _joined(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
 
 
@@ -288,16 +317,6 @@ def _find(name: str, value: object, kind: type[Kind]) -> Iterator[tuple[str, Kin
     elif isinstance(value, dict):
         for key, item in value.items():
             yield from _find(f"{name}.{key}", item, kind)
-
-
-def _walk(module: Module, path: str, seen: set[int] | None) -> Iterator[tuple[str, Module]]:
-    if seen is not None:
-        if id(module) in seen:
-            return
-        seen.add(id(module))
-    yield path, module
-    for name, child in module._members(Module):
-        yield from _walk(child, _join(path, name), seen)
 
 
 def _fitting(own: dict[str, Parameter], given: Mapping[str, ArrayLike]) -> tuple[dict[str, NDArray[Any]], list[str]]:

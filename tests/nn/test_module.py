@@ -37,6 +37,13 @@ def test_parameters_are_found_in_attributes_and_containers_once() -> None:
     assert len(list(model.named_parameters(remove_duplicate=False))) == len(NAMES) + 2
 
 
+def test_a_parameter_that_two_modules_share_is_given_once() -> None:
+    model = nn.Sequential(nn.Linear(2, 2, rng=0), nn.Linear(2, 2, rng=1))
+    model[1].weight = model[0].weight
+    assert [name for name, _ in model.named_parameters()] == ["0.weight", "0.bias", "1.bias"]
+    assert len(list(model.named_parameters(remove_duplicate=False))) == 4
+
+
 def test_modules_and_children_are_given_once_parents_first() -> None:
     model = Tied()
     assert [name for name, _ in model.named_modules()] == ["", "first", "more.0", "more.1.head"]
