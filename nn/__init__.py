@@ -17,22 +17,55 @@ Examples
 True
 """
 
-from nn import closed_form, data, init, losses, metrics, optim
+from nn import checkpoint, closed_form, data, index_form, init, losses, metrics, optim, scalar
+from nn.archive import CheckpointError
+from nn.chains import Chain, chain
+from nn.checkpoint import Checkpoint, load, save
 from nn.comparison import Comparison, compare
-from nn.layers import MLP, Identity, Linear, ReLU, Sequential, Sigmoid, Softmax, Tanh
+from nn.functional import functional_call
+from nn.inventory import Summary, summary
+from nn.layers import (
+    MLP,
+    Dropout,
+    Flatten,
+    Identity,
+    LeakyReLU,
+    Linear,
+    LogSigmoid,
+    LogSoftmax,
+    ReLU,
+    Sequential,
+    Sigmoid,
+    Softmax,
+    Softplus,
+    Tanh,
+)
 from nn.losses import (
     BCELoss,
     BCEWithLogitsLoss,
     CrossEntropyLoss,
+    HalfMSELoss,
+    HuberLoss,
+    L1Loss,
     Loss,
     MSELoss,
+    NLLLoss,
+    SmoothL1Loss,
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
     cross_entropy,
+    half_mse_loss,
+    huber_loss,
+    l1_loss,
     mse_loss,
+    nll_loss,
+    smooth_l1_loss,
 )
 from nn.module import Module, Parameter
+from nn.optim.clipping import clip_grad_norm_, clip_grad_value_
+from nn.scalar import to_array, to_scalar
 from nn.train import History, fit
+from nn.vector import parameters_to_vector, vector_to_parameters
 
 __microgrid_machinery__ = True
 
@@ -40,30 +73,64 @@ __all__ = [
     "MLP",
     "BCELoss",
     "BCEWithLogitsLoss",
+    "Chain",
+    "Checkpoint",
+    "CheckpointError",
     "Comparison",
     "CrossEntropyLoss",
+    "Dropout",
+    "Flatten",
+    "HalfMSELoss",
     "History",
+    "HuberLoss",
     "Identity",
+    "L1Loss",
+    "LeakyReLU",
     "Linear",
+    "LogSigmoid",
+    "LogSoftmax",
     "Loss",
     "MSELoss",
     "Module",
+    "NLLLoss",
     "Parameter",
     "ReLU",
     "Sequential",
     "Sigmoid",
+    "SmoothL1Loss",
     "Softmax",
+    "Softplus",
+    "Summary",
     "Tanh",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
+    "chain",
+    "checkpoint",
+    "clip_grad_norm_",
+    "clip_grad_value_",
     "closed_form",
     "compare",
     "cross_entropy",
     "data",
     "fit",
+    "functional_call",
+    "half_mse_loss",
+    "huber_loss",
+    "index_form",
     "init",
+    "l1_loss",
+    "load",
     "losses",
     "metrics",
     "mse_loss",
+    "nll_loss",
     "optim",
+    "parameters_to_vector",
+    "save",
+    "scalar",
+    "smooth_l1_loss",
+    "summary",
+    "to_array",
+    "to_scalar",
+    "vector_to_parameters",
 ]
