@@ -17,17 +17,19 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import count
 from types import CodeType
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 
-from microgrid import anomaly, kinds, modes, sites, stale
+from microgrid import anomaly, debugging, kinds, modes, sites, stale
 from microgrid.rule import Rule
 
 __microgrid_machinery__ = True
 
 next_number = count(1).__next__  # creation numbers: an input is older than its consumer
 NO_PARAMETERS: dict[str, Any] = {}
+gettrace = sys.gettrace
+tool = getattr(getattr(sys, "monitoring", None), "get_tool", None)  # of Python 3.12 on; tool(0) is the debugger's
 MICROGRADS = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "power": "**", "relu": "ReLU"}
 
 
@@ -124,6 +126,10 @@ class Node:
         """The gradient as an object that this node alone holds."""
         raise NotImplementedError
 
+    def _tied(self, gradient: Node) -> Node:
+        """A recorded gradient of this node as one that can be differentiated by it: a constant has the derivative 0."""
+        raise NotImplementedError
+
     def _fast_backward(self) -> bool:
         """Run the whole pass from here by a faster way, if there is one; whether it was run."""
         return False
@@ -200,6 +206,21 @@ class Node:
         name = f" {self.name!r}" if self.name else ""
         return f"{what}{name}" + (f" made at {self.site}" if self.site else "")
 
+    def _written(self) -> str:
+        """The node as its line has it: `z = a / b at train.py:41 (divide)`."""
+        site = self.site
+        if site is None or self.rule is None:
+            return self._described()
+        return " = ".join(filter(None, [self.name, site.expression])) + f" at {site} ({self.rule.__name__})"
+
+    def breakpoint(self, on: bool = True) -> Self:
+        """Have backward passes stop at this node, in the debugger that is attached, or else as `breakpoint()` does.
+
+        Returns the node. `MICROGRID_STEP=0` in the environment turns it off.
+        """
+        self._note("breakpoint", bool(on))
+        return self
+
     def requires_grad_(self, requires_grad: bool = True) -> Self:
         """Set whether backward passes reach this leaf; returns it.
 
@@ -247,6 +268,8 @@ class Node:
         retain_graph: bool | None = None,
         create_graph: bool = False,
         inputs: Node | Sequence[Node] | None = None,
+        *,
+        step: bool | None = None,
     ) -> None:
         """Compute the gradient of this node with respect to all that it was made from.
 
@@ -263,6 +286,10 @@ class Node:
             with them a reference cycle, which `zero_grad()` breaks; nodes between keep none. `mg.grad` makes no cycle.
         inputs : node or sequence of nodes, optional
             Give a gradient to these alone.
+        step : bool, optional
+            Run the pass as a function on the lines that made the nodes, for any Python debugger to step through; True
+            has one that is attached stop at the first node, False never does. By default so where a debugger is
+            attached, for graphs of at most `mg.step_limit` nodes.
 
         Raises
         ------
@@ -272,7 +299,8 @@ class Node:
         StaleError
             Where data was written to after it was used.
         """
-        backward(self, gradient, create_graph, listed_nodes(inputs, "inputs") if inputs is not None else None)
+        targets = listed_nodes(inputs, "inputs") if inputs is not None else None
+        backward(self, gradient, create_graph, targets, step)
 
     # ------------------------------------------------------------------ copies
 
@@ -426,10 +454,11 @@ def topological_order(*roots: Node, oldest: int = 0) -> list[Node]:
 age = operator.attrgetter("_number")
 
 
-def walk(
-    order: Sequence[Node], gradients: dict[Node, Any], wanted: set[Node] | None, create_graph: bool
-) -> Iterator[tuple[Node, Any, list[tuple[int, Any]]]]:
-    """The backward walk: hand each input its share, from the newest node to the oldest.
+Share: TypeAlias = tuple[int, Any, Any, Any]  # position of the input, its share, its gradient before it and after it
+
+
+class Walk:
+    """The backward walk: each input is handed its share, from the newest node to the oldest.
 
     Parameters
     ----------
@@ -437,47 +466,61 @@ def walk(
         Each node after its inputs.
     gradients : dict of Node to number
         The seeds; each node's gradient is complete when the walk reaches it.
-    wanted : set of Node or None
-        Carry gradients to these nodes only; None: to all that require one.
-    create_graph : bool
+    wanted : set of Node, optional
+        Carry gradients to these nodes only; to all that require one, if not given.
+    create_graph : bool, optional
         Run the rules on nodes in place of their data, so that the pass is itself recorded.
-
-    Yields
-    ------
-    node, gradient, shares
-        After each node: its gradient, and what it handed on, as (position of the input, its share).
     """
-    watch = modes.anomalies()
-    for node in reversed(order):
-        g = gradients.get(node)
-        if g is None:
-            continue
-        if node._extra is not None:
+
+    def __init__(
+        self, order: Sequence[Node], gradients: dict[Node, Any], wanted: set[Node] | None = None,
+        create_graph: bool = False,
+    ) -> None:  # fmt: skip
+        self.order, self.gradients, self.wanted, self.create_graph = order, gradients, wanted, create_graph
+        self.watch = modes.anomalies()
+
+    def __iter__(self) -> Iterator[tuple[Node, Any, list[Share]]]:
+        """After each node: the node, its gradient, and what it handed on."""
+        for node in reversed(self.order):
+            g = self.gradients.get(node) if node._extra is None else self.arrive(node)
+            if g is None:
+                continue
+            shares: list[Share] = []
+            if node.rule is not None:
+                shares = self.hand_on(node, g, differentiate(node, g, self.wanted, self.create_graph))
+            yield node, g, shares
+
+    def arrive(self, node: Node) -> Any:
+        """The node's gradient, as its hooks leave it; None where the walk does not reach it."""
+        g = self.gradients.get(node)
+        if g is not None and node._extra is not None:
             for hook in list(node._extra.get("hooks", {}).values()):
                 replaced = hook(g.copy() if isinstance(g, np.ndarray) else g)
                 if replaced is not None:
-                    g = gradients[node] = seeded(node, replaced, create_graph)
-        shares: list[tuple[int, Any]] = []
-        if node.rule is not None:
-            stale.check(node)
-            try:
-                shares = differentiate(node, g, wanted, create_graph)
-            except Exception as error:
-                error.add_note(f"while differentiating {node._described()}")
-                raise
-            for position, share in shares:
-                if watch is not None:
-                    anomaly.check_share(node, position, g, share, watch)
-                x = node.inputs[position]
-                before = gradients.get(x)
-                gradients[x] = share if before is None else before + share
-        yield node, g, shares
+                    g = self.gradients[node] = seeded(node, replaced, self.create_graph)
+        return g
+
+    def hand_on(self, node: Node, g: Any, shares: list[tuple[int, Any]]) -> list[Share]:
+        """Add to the gradient of each input the share that the node has for it."""
+        gradients, handed = self.gradients, []
+        for position, share in shares:
+            if self.watch is not None:
+                anomaly.check_share(node, position, g, share, self.watch)
+            x = node.inputs[position]
+            before = gradients.get(x)
+            gradients[x] = after = share if before is None else before + share
+            handed.append((position, share, before, after))
+        return handed
 
 
-def differentiate(node: Node, g: Any, wanted: set[Node] | None, create_graph: bool) -> list[tuple[int, Any]]:
-    """What a node with gradient g hands to each of its inputs that wants it: (position, share)."""
+def differentiate(
+    node: Node, g: Any, wanted: set[Node] | None = None, create_graph: bool = False
+) -> list[tuple[int, Any]]:
+    """What a node with gradient g has for each of its inputs that wants it: (position, share)."""
+    __tracebackhide__ = __debuggerskip__ = True  # what a debugger steps into from here is the rule
     rule, inputs, parameters = node.rule, node.inputs, node.parameters
     assert rule is not None
+    stale.check(node)
     if create_graph:
         kind: kinds.Kind = node_kind
         arguments: list[Any] = [g, node, *inputs]
@@ -486,18 +529,65 @@ def differentiate(node: Node, g: Any, wanted: set[Node] | None, create_graph: bo
         arguments = [g, node._data]
         for x in inputs:
             arguments.append(x._data if isinstance(x, Node) else x)
+        arguments = kind.arguments(arguments)
+        if parameters:
+            parameters = kind.parameters(parameters)
     shares = []
-    together = kind.differentiate(rule.wrt[0], arguments, parameters) if rule.variadic else None
-    if together is not None and len(together) != len(inputs):
-        raise ValueError(f"wrt_{rule.inputs[0]} gave {len(together)} shares for {len(inputs)} inputs")
-    for position, x in enumerate(inputs):
-        if not isinstance(x, Node) or not x.requires_grad or (wanted is not None and x not in wanted):
-            continue
-        if together is not None:
-            shares.append((position, x._fit(together[position])))
-        elif (wrt := rule.wrt[position]) is not None:
-            shares.append((position, x._fit(kind.differentiate(wrt, arguments, parameters))))
+    together = None
+    try:
+        for position, x in enumerate(inputs):
+            if not isinstance(x, Node) or not x.requires_grad or (wanted is not None and x not in wanted):
+                continue
+            if together is not None:
+                share = together[position]
+            elif (wrt := rule.wrt[0 if rule.variadic else position]) is not None:
+                try:
+                    share = wrt(*arguments, **parameters)
+                except (ArithmeticError, ValueError):
+                    share = kind.again(wrt, arguments, parameters)
+                if share.__class__ is complex:
+                    share = kind.again(wrt, arguments, parameters)
+                if rule.variadic:
+                    together, share = share, _of_many(node, share, position)
+            else:
+                continue
+            try:
+                if share.__class__ is np.ndarray and share.ndim and node._data.__class__ is float:
+                    raise ValueError("it is an array, and nothing here is")
+                fitted = x._fit(share)
+            except (TypeError, ValueError) as error:
+                raise _misfit(node, position, share, error) from None
+            shares.append((position, x._wrap(fitted) if create_graph and not isinstance(fitted, Node) else fitted))
+    except Exception as error:
+        error.add_note(f"while differentiating {node._written()}")
+        raise
     return shares
+
+
+def _of_many(node: Node, shares: Sequence[Any], position: int) -> Any:
+    """The share for one input among those that a rule of many inputs gave."""
+    if len(shares) != len(node.inputs):
+        assert node.rule is not None
+        raise ValueError(f"wrt_{node.rule.inputs[0]} gave {len(shares)} shares for {len(node.inputs)} inputs")
+    return shares[position]
+
+
+def _misfit(node: Node, position: int, share: Any, error: Exception) -> Exception:
+    """What to say of a derivative that is no share of its input's gradient: the rule, the shapes, what it is."""
+    assert node.rule is not None
+    name = node.rule.inputs[0 if node.rule.variadic else position]
+    given = share._data if isinstance(share, Node) else share
+    what = (
+        f"shape {np.shape(given)}"
+        if isinstance(given, (np.ndarray, float))
+        else f"{type(given).__name__} {given!r:.40}"
+    )
+    shape = np.shape(node.inputs[position]._data)
+    kind = TypeError if isinstance(error, TypeError) else ValueError
+    return kind(
+        f"{node.rule.__name__}: wrt_{name} gave {what} for an input of shape {shape} (the value has shape "
+        f"{np.shape(node._data)}): {error}"
+    )
 
 
 def paths_to(order: Sequence[Node], targets: Iterable[Node]) -> set[Node]:
@@ -519,21 +609,40 @@ class _Passes:
     nested = False  # whether a fast pass runs, and what asks is a rule called by it
 
 
-def backward(root: Node, gradient: Any, create_graph: bool, inputs: Sequence[Node] | None) -> None:
+def backward(
+    root: Node, gradient: Any, create_graph: bool, inputs: Sequence[Node] | None, step: bool | None = None
+) -> None:
     """See `Node.backward`."""
     check_root(root, "backward")
     with _Passes.lock:
-        if gradient is None and not create_graph and inputs is None and not _Passes.nested:
-            _Passes.nested = True
-            try:
-                if root._fast_backward():
-                    return
-            finally:
-                _Passes.nested = False
+        traced = gettrace() is not None or (tool is not None and tool(0) is not None)  # by a debugger, or a profiler
+        plain = gradient is None and not create_graph and inputs is None
+        if plain and not step and not traced and fast_pass(root):
+            return
+        inside = traced and debugging.step_over()  # who steps in here means to step through the pass
         seed = seeded(root, gradient, create_graph)
         order = topological_order(root)
-        gradients = differentiated(order, {root: seed}, inputs, create_graph)
+        if step is None and (traced or any(node._extra and "breakpoint" in node._extra for node in order)):
+            import microgrid.stepping  # only here, since it takes a while to import
+
+            if microgrid.stepping.unasked(order):
+                step = inside
+            elif plain and fast_pass(root):
+                return
+        gradients = differentiated(order, {root: seed}, inputs, create_graph, step)
         keep(order, gradients, inputs, create_graph)
+
+
+def fast_pass(root: Node) -> bool:
+    """The plain pass from this root by the fast path, if there is one; whether it was run."""
+    with _Passes.lock:
+        if _Passes.nested:
+            return False
+        _Passes.nested = True
+        try:
+            return root._fast_backward()
+        finally:
+            _Passes.nested = False
 
 
 def seeded(root: Node, gradient: Any, create_graph: bool) -> Any:
@@ -545,14 +654,24 @@ def seeded(root: Node, gradient: Any, create_graph: bool) -> Any:
 
 
 def differentiated(
-    order: Sequence[Node], gradients: dict[Node, Any], targets: Sequence[Node] | None, create_graph: bool
-) -> dict[Node, Any]:
-    """The gradients of all nodes in the order (or on the way to the targets), given those of the roots."""
+    order: Sequence[Node], gradients: dict[Node, Any], targets: Sequence[Node] | None, create_graph: bool,
+    step: bool | None = None,
+) -> dict[Node, Any]:  # fmt: skip
+    """The gradients of all nodes in the order (or on the way to the targets), given those of the roots.
+
+    With `step` the walk is a function on the user's lines; True has a debugger stop at its first.
+    """
     wanted = None if targets is None else paths_to(order, targets)
     recording = modes.enable_grad() if create_graph else contextlib.nullcontext()
     with np.errstate(all="ignore"), recording:
-        for _ in walk(order, gradients, wanted, create_graph):
-            pass
+        walk = Walk(order, gradients, wanted, create_graph)
+        if step is None:
+            for _ in walk:
+                pass
+        else:
+            import microgrid.stepping
+
+            microgrid.stepping.run(walk, stop=step)
     return gradients
 
 
@@ -565,6 +684,8 @@ def keep(order: Sequence[Node], gradients: dict[Node, Any], inputs: Sequence[Nod
             if node not in chosen:
                 continue
             adds_up = node.rule is None or inputs is not None
+            if create_graph:
+                gradient = node._tied(gradient)
             if adds_up and (before := node._grad) is not None:
                 node._grad = node._fit(before + gradient)
             elif not create_graph:

@@ -47,6 +47,9 @@ class Kind:
     """
 
     face: Any = None
+    # what the derivatives of a rule are called with: g, z and the inputs as numbers of this kind, and the parameters
+    arguments: Any = staticmethod(list)
+    parameters: Any = staticmethod(dict)
 
     def __init__(
         self, name: str, rank: int, elementary: dict[str, Callable[..., Any]], one: Callable[[Any], Any]
@@ -75,8 +78,8 @@ class Kind:
         z = self.function(rule)(*inputs, **parameters)
         return self.one(z) * z if isinstance(z, (int, float)) else z  # a constant of the rule's, as our own number
 
-    def differentiate(self, wrt: Any, arguments: Sequence[Any], parameters: dict[str, Any]) -> Any:
-        """A derivative of a rule, `wrt(g, z, *inputs, **parameters)`, on numbers of this kind."""
+    def again(self, wrt: Any, arguments: Sequence[Any], parameters: dict[str, Any]) -> Any:
+        """The share where `wrt` of the numbers as they stand raised an ArithmeticError or left the real line."""
         return wrt(*arguments, **parameters)
 
     def __repr__(self) -> str:
@@ -105,14 +108,14 @@ class FloatKind(Kind):
             return ieee(rule, inputs, parameters)
         return float(z) if isinstance(z, int) else z
 
-    def differentiate(self, wrt: Any, arguments: Sequence[Any], parameters: dict[str, Any]) -> Any:
-        # a fraction that went into a float counts as a float
-        arguments = [x if isinstance(x, (float, int)) else float(x) for x in arguments]
-        try:
-            share = wrt(*arguments, **parameters)
-        except (ArithmeticError, ValueError):
-            return ieee(wrt, arguments, parameters)
-        return ieee(wrt, arguments, parameters) if share.__class__ is complex else share
+    def arguments(self, arguments: list[Any]) -> list[Any]:
+        for place, x in enumerate(arguments):
+            if not isinstance(x, (float, int)):
+                arguments[place] = float(x)  # a fraction that went into a float counts as a float
+        return arguments
+
+    def again(self, wrt: Any, arguments: Sequence[Any], parameters: dict[str, Any]) -> Any:
+        return ieee(wrt, arguments, parameters)
 
 
 def ieee(function: Callable[..., Any], numbers: Sequence[Any], parameters: dict[str, Any]) -> Any:

@@ -242,7 +242,8 @@ def _run(graph: _Graph, seed: Any, pulls: dict[Any, Callable[[Any], None]]) -> N
         for node in graph.operations:
             pulls[node.rule](node)
     except BaseException as error:
-        error.add_note(f"while differentiating {node._described()}")
+        if not getattr(error, "__notes__", None):
+            error.add_note(f"while differentiating {node._written()}")
         raise
 
 

@@ -38,6 +38,16 @@ class Site(NamedTuple):
         """The source line, without its indentation; empty where the source is not to be had."""
         return linecache.getline(self.file, self.line).strip()
 
+    @property
+    def expression(self) -> str:
+        """The part of the source that made the node, on one line; the whole line where Python keeps no columns."""
+        if self.column is None or self.end_column is None or self.end_line is None:
+            return self.text
+        lines = [linecache.getline(self.file, line).encode() for line in range(self.line, self.end_line + 1)]
+        lines[-1] = lines[-1][: self.end_column]  # the last first: it may be the only one
+        lines[0] = lines[0][self.column :]
+        return " ".join(line.decode(errors="replace").strip() for line in lines)
+
 
 class _Switch:
     """Whether sites are recorded at all."""

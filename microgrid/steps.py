@@ -3,73 +3,195 @@
 >>> import microgrid as mg
 >>> x = mg.Value(3.0, name="x")
 >>> for step in mg.steps(x * x + 2 * x):
-...     print(step.op, step.upstream, [(c.input.name, c.value) for c in step.contributions if c.input.name])
-add 1.0 []
-multiply 1.0 [('x', 2.0)]
-multiply 1.0 [('x', 3.0), ('x', 3.0)]
+...     print(step.op, step.upstream, [(c.label, c.local, c.value) for c in step.contributions])
+add 1.0 [('%1', 1.0, 1.0), ('%2', 1.0, 1.0)]
+multiply 1.0 [('x', 2.0, 2.0)]
+multiply 1.0 [('x', 3.0, 3.0), ('x', 3.0, 3.0)]
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from types import CodeType
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from microgrid import sites
-from microgrid.graph import Node, check_root, keep, seeded, topological_order, walk
+from microgrid import kinds, sites
+from microgrid.graph import Node, Share, Walk, check_root, keep, seeded, topological_order
 from microgrid.rule import Rule
 
 __microgrid_machinery__ = True
 
 
-class Contribution(NamedTuple):
-    """What one node adds to the gradient of one of its inputs."""
+class Applied(NamedTuple):
+    """The numbers of one node in a backward pass: what each of its derivatives is called with."""
 
-    input: Node
-    slot: str  # the input's name in the rule: x, y, W, xs[2]
-    value: Any  # this share, in the input's shape
-    before: Any  # the input's gradient in this pass so far; None where this is the first share
-    after: Any  # before + value
+    rule: type[Rule]
+    g: Any
+    z: Any
+    inputs: tuple[Any, ...]
+    parameters: dict[str, Any]
+
+    def share(self, position: int, g: Any) -> Any:
+        """What the derivative for an input gives for a gradient g, before it is fitted to the input's shape."""
+        wrt = self.rule.wrt[0 if self.rule.variadic else position]
+        assert wrt is not None
+        kind = kinds.kind_of(self.z)
+        arguments, parameters = kind.arguments([g, self.z, *self.inputs]), kind.parameters(self.parameters)
+        try:
+            share = kinds.quietly(wrt, *arguments, **parameters)
+        except (ArithmeticError, ValueError):
+            share = kind.again(wrt, arguments, parameters)
+        if share.__class__ is complex:
+            share = kind.again(wrt, arguments, parameters)
+        return share[position] if self.rule.variadic else share
+
+
+class Told(NamedTuple):
+    """What remains of `Applied` where the numbers were not kept."""
+
+    local: Any
+    reduced: tuple[int, ...]
+    formula: str
+
+
+class Contribution(NamedTuple):
+    """What one node adds to the gradient of one of its inputs.
+
+    Attributes
+    ----------
+    input : Node
+    label : str
+        The input's name, or its number in the graph, as `%3`.
+    slot : str
+        Its name in the rule: x, y, W, xs[2].
+    value : number or array
+        This share, in the input's shape.
+    before : number, array or None
+        The input's gradient in this pass so far; None where this is the first share.
+    after : number or array
+        before + value, exactly.
+    """
+
+    input: Any
+    label: str
+    slot: str
+    value: Any
+    before: Any
+    after: Any
+    position: int
+    applied: Applied | Told
+
+    @property
+    def local(self) -> Any:
+        """dz/dx, of scalars: value = upstream * local. None for arrays."""
+        if isinstance(self.applied, Told):
+            return self.applied.local
+        z = self.applied.z
+        return None if isinstance(z, np.ndarray) else self.applied.share(self.position, kinds.kind_of(z).one(z))
+
+    @property
+    def reduced(self) -> tuple[int, ...]:
+        """The axes that broadcasting had repeated, and over which the share was summed."""
+        if isinstance(self.applied, Told):
+            return self.applied.reduced
+        if not isinstance(self.applied.g, np.ndarray):
+            return ()
+        given, own = np.shape(self.applied.share(self.position, self.applied.g)), np.shape(self.value)
+        extra = len(given) - len(own)
+        if extra < 0:
+            return ()
+        return (*range(extra), *(extra + a for a, n in enumerate(own) if n == 1 and given[extra + a] != 1))
+
+    @property
+    def formula(self) -> str:
+        """How the share is computed, in the words of the rule: `g @ W`, `g * y, summed over axis 0`."""
+        if isinstance(self.applied, Told):
+            return self.applied.formula
+        words = written(self.applied.rule, self.position)
+        if self.reduced:
+            axes = ", ".join(map(str, self.reduced))
+            words += f", summed over {'axes' if len(self.reduced) > 1 else 'axis'} {axes}"
+        return words
+
+    def __repr__(self) -> str:
+        return _one_line(f"<{self.label} as {self.slot}: += {brief(self.value)}, now {brief(self.after)}>")
 
 
 class Step(NamedTuple):
-    """One node of a backward pass: its gradient comes from above, and its inputs take their shares."""
+    """One node of a backward pass: its gradient comes from above, and its inputs take their shares.
+
+    Attributes
+    ----------
+    index, total : int
+        Steps count from 0.
+    node : Node
+    label : str
+        The node's name, or its number in the graph, as `%7`.
+    module : str
+        The path of the module in whose call the node was made; empty outside modules, or where no model was given.
+    upstream : number or array
+        dL/d(node), complete.
+    contributions : tuple of Contribution
+        One for each input that takes a share, in order.
+    """
 
     index: int  # type: ignore[assignment]  # a step is no sequence to be searched
     total: int
-    node: Node
-    upstream: Any  # dL/d(node)
+    node: Any
+    label: str
+    module: str
+    upstream: Any
     contributions: tuple[Contribution, ...]
 
     @property
     def name(self) -> str | None:
         """The node's name."""
-        return self.node.name
+        name: str | None = self.node.name
+        return name
 
     @property
     def op(self) -> str:
-        """The name of the rule; empty for a leaf."""
-        return self.node.rule.__name__ if self.node.rule else ""
+        """The name of the rule."""
+        return self.node.rule.__name__ if self.node.rule else getattr(self.node, "op", "")
 
     @property
     def rule(self) -> type[Rule] | None:
         """The operation that is differentiated."""
-        return self.node.rule
+        rule: type[Rule] | None = self.node.rule
+        return rule
+
+    @property
+    def inputs(self) -> tuple[Any, ...]:
+        """What the rule was applied to: nodes, and plain numbers."""
+        inputs: tuple[Any, ...] = self.node.inputs
+        return inputs
 
     @property
     def source(self) -> sites.Site | None:
-        """The user's line that made the node."""
-        return self.node.site
+        """The user's expression that made the node."""
+        site: sites.Site | None = self.node.site
+        return site
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether neither the gradient from above nor a share holds nan or infinity."""
+        return all(map(finite, [self.upstream, *(c.value for c in self.contributions)]))
 
     def __str__(self) -> str:
-        at = f"  {self.source}" if self.source else ""
-        what = f"{self.name} = {self.op}" if self.name else self.op
-        text = f"{self.index + 1}/{self.total}  {what}{at}"
-        return f"{text}  upstream {np.array2string(np.asarray(self.upstream), precision=4, threshold=6)}"
+        text = self.source.expression if self.source else ""
+        parts = [f"{self.index + 1}/{self.total}", " = ".join([self.label, *([text] if text else [])]), f"[{self.op}]"]
+        parts += [str(self.source)] if self.source else []
+        return "  ".join([*parts, f"upstream {brief(self.upstream)}"])
+
+    def __repr__(self) -> str:
+        return _one_line(f"<Step {self.index + 1}/{self.total}: {self.label}, {self.op}, {brief(self.upstream)}>")
 
 
-def steps(root: Node, gradient: Any = None) -> Iterator[Step]:
+def steps(root: Node, gradient: Any = None, *, params: Any = None) -> Iterator[Step]:
     """The backward pass of `root.backward(gradient)`, yielded operation by operation, newest first.
 
     It is the same walk as `backward()`: when it has run to its end the same gradients are stored; stopped before
@@ -80,6 +202,8 @@ def steps(root: Node, gradient: Any = None) -> Iterator[Step]:
     root : Value or Tensor
     gradient : optional
         As for `backward`.
+    params : Module, or mapping of str to node, optional
+        Names: of a model's parameters and modules (whatever has `named_parameters()`), or of nodes.
 
     Yields
     ------
@@ -93,13 +217,13 @@ def steps(root: Node, gradient: Any = None) -> Iterator[Step]:
     check_root(root, "steps")
     order = topological_order(root)
     gradients: dict[Node, Any] = {root: seeded(root, gradient, create_graph=False)}
-    return _steps(order, gradients)
+    return stepped(order, gradients, Names(order, params))
 
 
-def _steps(order: list[Node], gradients: dict[Node, Any]) -> Iterator[Step]:
+def stepped(order: list[Node], gradients: dict[Node, Any], names: Names) -> Iterator[Step]:
+    """The steps of a pass, given the gradients of its roots; see `steps`."""
     total = sum(node.rule is not None and node.requires_grad for node in order)
-    so_far: dict[Node, Any] = dict(gradients)
-    passes = walk(order, gradients, None, False)
+    passes = iter(Walk(order, gradients))
     index = 0
     while True:
         with np.errstate(all="ignore"):
@@ -109,16 +233,135 @@ def _steps(order: list[Node], gradients: dict[Node, Any]) -> Iterator[Step]:
         node, upstream, shares = done
         if node.rule is None:
             continue
-        contributions = []
-        for position, share in shares:
-            x = node.inputs[position]
-            before = so_far.get(x)
-            so_far[x] = share if before is None else before + share
-            contributions.append(Contribution(x, _slot(node.rule, position), share, before, so_far[x]))
-        yield Step(index, total, node, upstream, tuple(contributions))
+        numbers = tuple([x._data if isinstance(x, Node) else x for x in node.inputs])
+        applied = Applied(node.rule, upstream, node._data, numbers, node.parameters)
+        yield step_of(node, applied, shares, names, index, total)
         index += 1
     keep(order, gradients, None, False)
 
 
-def _slot(rule: type[Rule], position: int) -> str:
+def step_of(node: Node, applied: Applied, shares: Sequence[Share], names: Names, index: int, total: int) -> Step:
+    """The step in which a node hands on its gradient."""
+    rule, labels = applied.rule, names.labels
+    contributions = tuple(
+        [
+            Contribution(x, labels[x], slot(rule, position), share, before, after, position, applied)
+            for position, share, before, after in shares
+            for x in (node.inputs[position],)
+        ]
+    )
+    return Step(index, total, node, labels[node], names.module(node), applied.g, contributions)
+
+
+def slot(rule: type[Rule], position: int) -> str:
+    """What the rule calls an input."""
     return f"{rule.inputs[0]}[{position}]" if rule.variadic else rule.inputs[position]
+
+
+class Names:
+    """What the nodes of a graph are called, and in which module's call each was made.
+
+    Parameters
+    ----------
+    order : sequence of Node
+        As `topological_order` gives it.
+    params : optional
+        As for `steps`.
+
+    Attributes
+    ----------
+    labels : dict of Node to str
+        The path of a parameter in the model, else the node's name, else its place in the order, as `%7`. No two nodes
+        share one: the second `x`, at place 9, is `x%9`.
+
+    Raises
+    ------
+    TypeError
+        If `params` names nothing.
+    """
+
+    def __init__(self, order: Sequence[Node], params: Any = None) -> None:
+        given = {} if params is None else _named(params)
+        self.labels: dict[Node, str] = {}
+        taken = set[str]()
+        for place, node in enumerate(order):
+            label = given.get(node) or (node.name if node._extra else None) or f"%{place}"
+            if label in taken:  # two nodes of one name
+                label = f"{label}%{place}"
+            taken.add(label)
+            self.labels[node] = label
+        self._calls = sorted(_calls(params), key=lambda call: (call[0], -call[1]))
+
+    def module(self, node: Node) -> str:
+        """The path of the innermost module in whose call the node was made."""
+        made, path = node._number, ""
+        for begun, ended, name in self._calls:
+            if begun > made:
+                break
+            if made < ended:
+                path = name  # a later beginning is further inside
+        return path
+
+
+def _named(params: Any) -> dict[Node, str]:
+    named: Any = params.items() if isinstance(params, Mapping) else getattr(params, "named_parameters", list)()
+    found = {node: name for name, node in named if isinstance(node, Node)}
+    if not found and not hasattr(params, "named_parameters"):
+        raise TypeError(
+            f"params: expected a model (with named_parameters()) or a mapping of names to nodes, got "
+            f"{type(params).__name__}, at {sites.here()}"
+        )
+    return found
+
+
+def _calls(params: Any) -> Iterator[tuple[int, int, str]]:
+    for path, module in getattr(params, "named_modules", list)():
+        for begun, ended in getattr(module, "calls", list)():
+            if path:
+                yield begun, ended, path
+
+
+@cache
+def _of_wrt(code: CodeType) -> str:
+    """What a function returns, as its source has it; empty where the source is not to be had."""
+    import ast  # here, since they take longer to import than the engine
+    import inspect
+
+    try:
+        tree = ast.parse(inspect.cleandoc("\n" + inspect.getsource(code)))
+    except (OSError, SyntaxError, TypeError):
+        return ""
+    returns = [node.value for node in ast.walk(tree) if isinstance(node, ast.Return) and node.value]
+    return ast.unparse(returns[-1]) if returns else ""
+
+
+def written(rule: type[Rule], position: int) -> str:
+    """A derivative of a rule as its source writes it: `g * y`."""
+    wrt = rule.wrt[0 if rule.variadic else position]
+    return _of_wrt(wrt.__code__) if wrt else ""
+
+
+def finite(x: Any) -> bool:
+    """Whether a number or all numbers of an array are finite; a symbol is."""
+    if isinstance(x, float):
+        return math.isfinite(x)
+    if isinstance(x, np.ndarray):
+        return x.dtype.kind not in "fc" or bool(np.isfinite(x).all())
+    return bool(getattr(x, "is_finite", True) is not False)
+
+
+def brief(x: Any) -> str:
+    """A number in six digits; an array by its numbers, if they are few, else by its shape and range."""
+    if isinstance(x, float):
+        return f"{x:.6g}"
+    if isinstance(x, np.ndarray):
+        if x.size <= 6:
+            return np.array2string(x, precision=4, threshold=6, max_line_width=1000).replace("\n", "")
+        low, high = (float(x.min()), float(x.max())) if x.dtype.kind == "f" else (x.min(), x.max())
+        return f"{x.shape} in [{low:.4g}, {high:.4g}]"
+    return "-" if x is None else str(x)
+
+
+def _one_line(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= 80 else f"{text[:76]}...>"

@@ -270,7 +270,8 @@ def test_a_number_on_either_side_of_a_value_stays_in_the_graph(number: Any, symb
         assert isinstance(node, mg.Node)
         assert node.requires_grad
         difference = node.item() - plain
-        assert abs(complex(sympy.sympify(difference).subs("s", 1.5))) < 1e-12
+        at = dict.fromkeys(sympy.sympify(difference).free_symbols, 1.5)
+        assert abs(complex(sympy.sympify(difference).subs(at))) < 1e-12
         assert mg.grad(node, x)
 
 
@@ -323,9 +324,7 @@ def test_code_is_the_function_that_it_was_written_by(row: Row) -> None:
         for wrt in rule.wrt:
             if wrt is not None:
                 text = wrt(Code("g"), Code("z"), *constants, *map(Code, names), **parameters)
-                assert run(text, g=1.75, z=z, **at) == kinds.float_kind.differentiate(
-                    wrt, (1.75, z, *inputs), parameters
-                )
+                assert run(text, g=1.75, z=z, **at) == wrt(1.75, z, *inputs, **parameters)
 
 
 @pytest.mark.parametrize(

@@ -85,7 +85,7 @@ def test_what_a_step_tells():
         (x, "x", 4.0, -1.0, 3.0), (y, "y", 3.0, None, 3.0),
     ]  # fmt: skip
     assert "2/2" in str(second)
-    assert "h = multiply" in str(second)
+    assert "h = x * y  [multiply]" in str(second)
     assert f"{HERE}:{h.site.line}" in str(second)
 
 
