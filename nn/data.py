@@ -1,87 +1,34 @@
-"""Data for training: read a table, split it, standardise it. Plain arrays, one sample a row."""
+"""Data for training: read a table, split it, standardise it, take it in batches. One sample a row."""
 
 from __future__ import annotations
 
-import csv
-import gzip
 import math
-from collections.abc import Iterator, Sequence
-from os import PathLike
-from typing import IO, Any, NamedTuple
+from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 import microgrid as mg
+from nn.datasets import DataLoader, Dataset, Subset, TensorDataset, default_collate, random_split
 from nn.init import Rng, generator
+from nn.tables import Table, read_csv
 from nn.targets import Array, first, numeric
 
 __microgrid_machinery__ = True
 
-
-class Table(NamedTuple):
-    """What `read_csv` gives.
-
-    Attributes
-    ----------
-    X : ndarray of shape (m, n)
-        The features.
-    Y : ndarray of shape (m, k)
-        The targets, a column each: the shape of a network's output.
-    features, targets : list of str
-        The names of the columns of X and Y.
-    """
-
-    X: NDArray[np.float64]
-    Y: NDArray[np.float64]
-    features: list[str]
-    targets: list[str]
-
-
-def read_csv(path: str | PathLike[str], target: str | Sequence[str]) -> Table:
-    r"""Read a table of numbers with a header row.
-
-    Parameters
-    ----------
-    path : str or path
-        A text file in UTF-8, separated by commas; `.gz` is unpacked.
-    target : str or sequence of str
-        The columns that become Y; all others become X.
-
-    Returns
-    -------
-    Table
-        (X, Y, features, targets).
-
-    Raises
-    ------
-    ValueError
-        For an empty file, a missing or repeated column name, a row of another length, and a cell that is empty or no
-        finite number; with line and column.
-    OSError
-        If the file cannot be read.
-
-    Examples
-    --------
-    >>> import pathlib, tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     path = pathlib.Path(folder, "heights.csv")
-    ...     _ = path.write_text("height,weight,tall\n1.5,50,0\n2.0,90,1\n")
-    ...     table = read_csv(path, target="tall")
-    >>> table.X.tolist(), table.Y.tolist(), table.features
-    ([[1.5, 50.0], [2.0, 90.0]], [[0.0], [1.0]], ['height', 'weight'])
-    """
-    targets = [target] if isinstance(target, str) else list(target)
-    with _open(path) as file:
-        rows = csv.reader(file)
-        header = [name.strip() for name in next(rows, [])]
-        _check_header(header, targets, path)
-        body = np.array(list(_numbers(rows, header, path)), dtype=np.float64)
-    if not len(body):
-        raise ValueError(f"{path}: no rows below the header, at {mg.sites.here()}")
-    features = [name for name in header if name not in targets]
-    X, Y = ([header.index(name) for name in names] for names in (features, targets))
-    return Table(body[:, X], body[:, Y], features, targets)
+__all__ = [
+    "DataLoader",
+    "Dataset",
+    "StandardScaler",
+    "Subset",
+    "Table",
+    "TensorDataset",
+    "default_collate",
+    "random_split",
+    "read_csv",
+    "standardize",
+    "train_test_split",
+]
 
 
 def train_test_split(
@@ -136,6 +83,66 @@ def train_test_split(
     return X[train], X[test], Y[train], Y[test]
 
 
+class StandardScaler:
+    """Shift and scale each column to mean 0 and standard deviation 1 of the data it was fitted to.
+
+    For later data: fit it to the training part, keep it, and transform whatever the model is given. The names are
+    scikit-learn's.
+
+    Attributes
+    ----------
+    mean_, scale_ : ndarray of shape (n,)
+        Mean and standard deviation (of the population, 1/m) of each column; a constant column has the scale 1, and so
+        becomes 0.
+
+    Examples
+    --------
+    >>> scaler = StandardScaler().fit([[1.0], [3.0]])
+    >>> scaler.transform([[5.0]]).tolist(), scaler.inverse_transform([[3.0]]).tolist()
+    ([[3.0]], [[5.0]])
+    """
+
+    mean_: Array
+    scale_: Array
+
+    def fit(self, X: ArrayLike) -> Self:
+        """Take mean and deviation of each column.
+
+        Raises
+        ------
+        ValueError
+            If X is not of shape (m, n), is empty or not finite.
+        TypeError
+            If it holds no numbers.
+        """
+        fitted = _table(X, None)
+        if not fitted.size or not np.isfinite(fitted).all():
+            where = f"not finite at index {first(~np.isfinite(fitted))}" if fitted.size else "empty"
+            raise ValueError(f"standardize: the training part is {where}, at {mg.sites.here()}")
+        mean, std = fitted.mean(axis=0), fitted.std(axis=0)
+        # Of a constant column the rounded mean may differ from the constant, and its std then from 0.
+        constant = (fitted == fitted[0]).all(axis=0)
+        self.mean_, self.scale_ = np.where(constant, fitted[0], mean), np.where(constant, 1, std)
+        return self
+
+    def transform(self, X: ArrayLike) -> Array:
+        """(X - mean_) / scale_, for X of shape (any, n)."""
+        return (_table(X, self._fitted()) - self.mean_) / self.scale_
+
+    def fit_transform(self, X: ArrayLike) -> Array:
+        """`fit`, then `transform`."""
+        return self.fit(X).transform(X)
+
+    def inverse_transform(self, X: ArrayLike) -> Array:
+        """X * scale_ + mean_: back from standardised columns."""
+        return _table(X, self._fitted()) * self.scale_ + self.mean_
+
+    def _fitted(self) -> int:
+        if not hasattr(self, "mean_"):
+            raise ValueError(f"StandardScaler: it has seen no data yet; call fit(X) first, at {mg.sites.here()}")
+        return len(self.mean_)
+
+
 def standardize(train: ArrayLike, *others: ArrayLike) -> tuple[Array, ...]:
     """Shift and scale each column to mean 0 and standard deviation 1 of the *training part*.
 
@@ -144,7 +151,7 @@ def standardize(train: ArrayLike, *others: ArrayLike) -> tuple[Array, ...]:
     Parameters
     ----------
     train : array_like of shape (m, n)
-        Mean and standard deviation (of the population, 1/m) come from here. A constant column becomes 0.
+        What a `StandardScaler` is fitted to. A constant column becomes 0.
     *others : array_like of shape (any, n)
 
     Returns
@@ -165,22 +172,19 @@ def standardize(train: ArrayLike, *others: ArrayLike) -> tuple[Array, ...]:
     >>> train.tolist(), test.tolist()
     ([[-1.0], [1.0]], [[3.0]])
     """
-    arrays = [numeric("standardize", "data", data) for data in (train, *others)]
-    fitted = arrays[0]
-    for array in arrays:
-        if array.ndim != 2 or array.shape[1] != fitted.shape[1]:
-            raise ValueError(
-                f"standardize: got shapes {', '.join(str(a.shape) for a in arrays)}, expected (m, n) and the same n, "
-                f"at {mg.sites.here()}"
-            )
-    if not fitted.size or not np.isfinite(fitted).all():
-        where = f"not finite at index {first(~np.isfinite(fitted))}" if fitted.size else "empty"
-        raise ValueError(f"standardize: the training part is {where}, at {mg.sites.here()}")
-    mean, std = fitted.mean(axis=0), fitted.std(axis=0)
-    # Of a constant column the rounded mean may differ from the constant, and its std then from 0.
-    constant = (fitted == fitted[0]).all(axis=0)
-    mean, std = np.where(constant, fitted[0], mean), np.where(constant, 1, std)
-    return tuple((array - mean) / std for array in arrays)
+    scaler = StandardScaler().fit(train)
+    return tuple(scaler.transform(data) for data in (train, *others))
+
+
+def _table(X: ArrayLike, n: int | None) -> Array:
+    """X as an array of shape (m, n)."""
+    array = numeric("standardize", "data", X)
+    if array.ndim != 2 or n not in (None, array.shape[1]):
+        raise ValueError(
+            f"standardize: got data of shape {array.shape}, expected (m, {'n' if n is None else n}), "
+            f"at {mg.sites.here()}"
+        )
+    return array
 
 
 def _stratified(labels: Array, held: int, rng: np.random.Generator) -> NDArray[np.intp]:
@@ -191,44 +195,3 @@ def _stratified(labels: Array, held: int, rng: np.random.Generator) -> NDArray[n
     counts[np.argsort(counts - exact, kind="stable")[: held - counts.sum()]] += 1
     chosen = [rng.permutation(of_label)[:count] for of_label, count in zip(members, counts, strict=True)]
     return np.concatenate(chosen)
-
-
-def _open(path: str | PathLike[str]) -> IO[str]:
-    if str(path).endswith(".gz"):
-        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
-    return open(path, encoding="utf-8-sig", newline="")
-
-
-def _check_header(header: list[str], targets: list[str], path: str | PathLike[str]) -> None:
-    if not header:
-        raise ValueError(f"{path}: the file is empty, expected a header row, at {mg.sites.here()}")
-    repeated = sorted({name for name in header if header.count(name) > 1})
-    if repeated:
-        raise ValueError(f"{path}, line 1: column {repeated[0]!r} stands there twice, at {mg.sites.here()}")
-    for name in targets:
-        if name not in header:
-            raise ValueError(f"{path}, line 1: no column {name!r}, only {', '.join(header)}, at {mg.sites.here()}")
-
-
-def _numbers(rows: Any, header: list[str], path: str | PathLike[str]) -> Iterator[list[float]]:
-    """The rows as floats; `rows` is a csv.reader, which counts the lines of quoted cells too."""
-    for row in rows:
-        if not row:  # a blank line
-            continue
-        if len(row) != len(header):
-            raise ValueError(
-                f"{path}, line {rows.line_num}: {len(row)} cells, expected {len(header)}, at {mg.sites.here()}"
-            )
-        line = f"{path}, line {rows.line_num}"
-        yield [_number(cell, f"{line}, column {name!r}") for cell, name in zip(row, header, strict=True)]
-
-
-def _number(cell: str, where: str) -> float:
-    try:
-        number = float(cell)
-    except ValueError:
-        number = math.nan
-    if math.isfinite(number):
-        return number
-    fault = f"{cell!r} is no finite number" if cell.strip() else "the cell is empty"
-    raise ValueError(f"{where}: {fault}, at {mg.sites.here()}")

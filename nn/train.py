@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -11,16 +12,16 @@ from typing import Any, TypeAlias
 import numpy as np
 
 import microgrid as mg
-from nn.init import Rng, generator
-from nn.losses import BCELoss, Loss, as_written, binary_cross_entropy
+from nn.batches import Batch, LossFunction, Pair, source
+from nn.datasets import DataLoader, Dataset
+from nn.init import Rng
+from nn.losses import BCELoss, as_written, binary_cross_entropy
 from nn.module import Module
 from nn.optim import Optimizer
-from nn.targets import Array, Data, check_count, numeric, refuse_infinite
+from nn.targets import Array, check_count
 
 __microgrid_machinery__ = True
 
-Pair: TypeAlias = Sequence[Data]
-LossFunction: TypeAlias = Callable[[mg.Tensor, Any], mg.Tensor]
 Metric: TypeAlias = Callable[[Array, Array], float]
 
 
@@ -79,16 +80,17 @@ class History:
 
 def fit(
     model: Module,
-    data: Pair,
+    data: Pair | Dataset | DataLoader,
     loss: LossFunction,
     optimizer: Optimizer,
     epochs: int,
-    validation: Pair | None = None,
+    validation: Pair | Dataset | DataLoader | None = None,
     patience: int | None = None,
     progress: bool = True,
     *,
     batch_size: int | None = None,
     metric: Metric | None = None,
+    scheduler: Any = None,
     rng: Rng = None,
     callback: Callable[[History], object] | None = None,
 ) -> History:
@@ -98,17 +100,19 @@ def fit(
     ----------
     model : Module
         Set to training mode meanwhile; afterwards each of its modules is in the mode in which it was.
-    data : (X, Y)
+    data : (X, Y), Dataset or DataLoader
         Arrays or Tensors of m samples each, cast to the dtype of the model; integers in Y stay integers. Checked once,
-        before the first step.
+        before the first step. A `TensorDataset` of two is the same; any other data set gives pairs (x, y), which are
+        checked as they come, and so are the batches of a `DataLoader`, which has its own `batch_size` and `rng`.
     loss : callable
         `loss(output, target)` to a scalar Tensor; a loss of `nn`.
     optimizer : Optimizer
         Made with `model.parameters()`.
     epochs : int >= 1
         Passes over the data.
-    validation : (X, Y), optional
-        Held out. Its loss is computed after each epoch, in evaluation mode.
+    validation : (X, Y), Dataset or DataLoader, optional
+        Held out. Its loss is computed after each epoch, in evaluation mode, on all samples in order (whatever
+        `shuffle` and `drop_last` of a `DataLoader` say).
     patience : int >= 1, optional
         Stop early: after so many epochs without a new least validation loss (without validation: training loss,
         computed anew after the epoch). Whenever `fit` then returns, stopped, through or interrupted, the model has the
@@ -120,6 +124,10 @@ def fit(
     metric : callable, optional
         `metric(output, target)` of two ndarrays to a float, such as `nn.metrics.accuracy` for probabilities, or
         `lambda Z, Y: nn.metrics.accuracy(Z, Y, threshold=0.0)` for logits.
+    scheduler : optional
+        One of `nn.optim.lr_scheduler`. `scheduler.step()` is called after each epoch, before the callback; where it
+        needs a number, as `ReduceLROnPlateau` does, `scheduler.step(loss)` with the loss that `patience` looks at:
+        that of the validation, or else of the training data.
     rng : numpy.random.Generator, int or None
         Shuffles. A generator (which advances), a seed, or None for fresh entropy.
     callback : callable, optional
@@ -140,14 +148,16 @@ def fit(
         if the loss gives something else than a Tensor.
     ValueError
         If data are empty, of unequal length, nan, infinite, or labels that the loss refuses; if nothing can be
-        trained; if a number is out of range; if the loss is no scalar.
+        trained; if a number is out of range; if the loss is no scalar; if `batch_size` or `rng` comes with a
+        `DataLoader`, or the scheduler is another optimiser's.
     ModuleNotFoundError
         If a bar is wanted and tqdm is not installed.
 
     Notes
     -----
     The losses of the batches are averaged by their sizes (added, if the loss says `reduction="sum"`), so that an uneven
-    last batch does not count too much.
+    last batch does not count too much. In its own step, which follows the mean over that batch, it does: `DataLoader`
+    says how every sample gets the same weight there as well.
 
     Examples
     --------
@@ -164,18 +174,19 @@ def fit(
             check_count("nn.fit", name, number)
     _check_trainable(model, optimizer)
     _check_callables(loss, metric, callback)
+    takes_loss = _check_scheduler(scheduler, optimizer)
     trainer = _Trainer(model, loss, optimizer, metric)
-    X, Y = _dataset("data", data, loss, model)
-    held_out = None if validation is None else _dataset("validation", validation, loss, model)
-    watched = held_out or ((X, Y) if patience or metric else None)
-    history, best, rng = History(), _Best(model), generator(rng)
+    training = source("data", data, loss, model, batch_size, rng)
+    held_out = None if validation is None else source("validation", validation, loss, model)
+    watched = held_out or (training if patience or metric else None)
+    history, best = History(), _Best(model)
     with _modes_restored(model), _bar(epochs, progress) as show:
         if held_out:
-            trainer.evaluate(*held_out)  # what does not fit together shows before the first step
+            trainer.evaluate(held_out.in_order())  # what does not fit together shows before the first step
         try:
             for epoch in range(1, epochs + 1):
-                value = trainer.run(epoch, _batches(X, Y, batch_size, rng), len(X))
-                watched_value, measure = trainer.evaluate(*watched, epoch) if watched else (value, None)
+                value = trainer.run(epoch, training)
+                watched_value, measure = trainer.evaluate(watched.in_order(), epoch) if watched else (value, None)
                 history.epoch.append(epoch)
                 history.loss.append(value)
                 history.validation_loss += [watched_value] if held_out else []
@@ -184,6 +195,8 @@ def fit(
                 if patience:
                     best.look(epoch, watched_value)
                     history.best_epoch = best.epoch
+                if scheduler is not None:
+                    scheduler.step(*[watched_value] * takes_loss)
                 if callback:
                     callback(history)
                 if patience and epoch - best.epoch >= patience:
@@ -207,14 +220,18 @@ class _Trainer:
     def __post_init__(self) -> None:
         self.named = list(self.model.named_parameters())
 
-    def run(self, epoch: int, batches: Iterator[tuple[mg.Tensor, Array]], m: int) -> float:
-        """One epoch; the loss of the batches weighted by their sizes."""
+    def run(self, epoch: int, batches: Iterable[Batch]) -> float:
+        """One epoch; its loss."""
         self.model.train()
+        return self.total([(self.step(x, y, epoch, step), len(y)) for step, (x, y) in enumerate(batches, start=1)])
+
+    def total(self, losses: list[tuple[float, int]]) -> float:
+        """The loss of the data from the losses of batches and their sizes: a mean is weighted, a sum is not."""
+        m = sum(size for _, size in losses)
+        if not m:
+            raise ValueError(f"nn.fit: the data gave no batch, at {mg.sites.here()}")
         adds = getattr(self.loss, "reduction", "mean") == "sum"
-        total = 0.0
-        for step, (x, y) in enumerate(batches, start=1):
-            total += self.step(x, y, epoch, step) * (1 if adds else len(y) / m)
-        return total
+        return math.fsum(value * (1 if adds else size / m) for value, size in losses)
 
     def step(self, x: mg.Tensor, y: Array, epoch: int, step: int) -> float:
         cost = self.cost(self.model(x), y)
@@ -245,15 +262,21 @@ class _Trainer:
             )
         return cost
 
-    def evaluate(self, X: mg.Tensor, Y: Array, epoch: int = 0) -> tuple[float, float | None]:
+    def evaluate(self, batches: Iterable[Batch], epoch: int = 0) -> tuple[float, float | None]:
         """Loss and metric in evaluation mode, without a graph."""
         self.model.eval()
+        losses, outputs, targets = [], [], []
         with mg.no_grad():
-            output = self.model(X)
-            value = self.cost(output, Y).item()
+            for x, y in batches:
+                output = self.model(x)
+                losses.append((self.cost(output, y).item(), len(y)))
+                if self.metric and epoch:
+                    outputs.append(output._data)
+                    targets.append(y)
+        value = self.total(losses)
         if epoch and not math.isfinite(value):
             raise _not_finite(f"epoch {epoch}, after its last step: the loss is {value}", self.loss)
-        return value, None if self.metric is None or not epoch else _measure(self.metric, output._data, Y)
+        return value, _measure(self.metric, _joined(outputs), _joined(targets)) if self.metric and epoch else None
 
 
 class _Best:
@@ -274,15 +297,8 @@ class _Best:
             parameter._replace(weights)
 
 
-def _batches(X: mg.Tensor, Y: Array, size: int | None, rng: np.random.Generator) -> Iterator[tuple[mg.Tensor, Array]]:
-    m = len(Y)
-    if size is None or size >= m:
-        yield X, Y
-        return
-    order = rng.permutation(m)
-    for start in range(0, m, size):
-        chosen = order[start : start + size]
-        yield mg.Tensor(X._data[chosen]), Y[chosen]
+def _joined(arrays: list[Array]) -> Array:
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
 
 
 # Checks, all before the first step
@@ -323,30 +339,20 @@ def _check_callables(loss: object, metric: object, callback: object) -> None:
             raise TypeError(f"nn.fit: {name} must be called as {call}, got {given!r}, at {mg.sites.here()}")
 
 
-def _dataset(role: str, data: Pair, loss: LossFunction, model: Module) -> tuple[mg.Tensor, Array]:
-    if not isinstance(data, tuple | list) or len(data) != 2:
-        raise TypeError(f"nn.fit: {role} must be a pair (X, Y), got {type(data).__name__}, at {mg.sites.here()}")
-    X, Y = (numeric("nn.fit", f"{part} of {role}", array) for part, array in zip("XY", data, strict=True))
-    for part, array in (("X", X), ("Y", Y)):
-        if not array.size:
-            raise ValueError(
-                f"nn.fit: {part} of {role} is empty, of shape {array.shape}, expected at least one sample, "
-                f"at {mg.sites.here()}"
-            )
-        if not array.ndim:
-            raise ValueError(f"nn.fit: {part} of {role} is one number, expected one row a sample, at {mg.sites.here()}")
-        refuse_infinite("nn.fit", f"{part} of {role}", array)
-    if len(X) != len(Y):
-        raise ValueError(
-            f"nn.fit: {role} has {len(X)} samples in X (shape {X.shape}) and {len(Y)} in Y (shape {Y.shape}), "
-            f"expected as many, at {mg.sites.here()}"
+def _check_scheduler(scheduler: object, optimizer: Optimizer) -> bool:
+    """Whether its step must be given the loss."""
+    if scheduler is None:
+        return False
+    step = getattr(scheduler, "step", None)
+    if not callable(step) or isinstance(scheduler, type | Optimizer):
+        raise TypeError(
+            f"nn.fit: scheduler must be one of nn.optim.lr_scheduler, made with the optimizer, got {scheduler!r}, "
+            f"at {mg.sites.here()}"
         )
-    if isinstance(loss, Loss):
-        loss.check_target(Y)
-    dtype = next(model.parameters()).dtype
-    Y = Y.astype(dtype if Y.dtype.kind == "f" else Y.dtype)
-    Y.setflags(write=False)  # so that the loss need look at it once only
-    return mg.Tensor(X.astype(dtype)), Y
+    if getattr(scheduler, "optimizer", optimizer) is not optimizer:
+        raise ValueError(f"nn.fit: the scheduler was made with another optimizer, at {mg.sites.here()}")
+    parameters = inspect.signature(step).parameters.values()
+    return any(p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD for p in parameters)
 
 
 def _measure(metric: Metric, output: Array, target: Array) -> float:

@@ -177,14 +177,46 @@ def test_a_constant_column_becomes_0_whatever_its_rounding() -> None:
     [
         (([[1.0, np.nan]],), ValueError, r"the training part is not finite at index \(0, 1\)"),
         ((np.zeros((0, 2)),), ValueError, "the training part is empty"),
-        (([[1.0, 2.0]], [[1.0]]), ValueError, r"got shapes \(1, 2\), \(1, 1\), expected \(m, n\) and the same n"),
-        (([1.0, 2.0],), ValueError, r"got shapes \(2,\), expected \(m, n\)"),
+        (([[1.0, 2.0]], [[1.0]]), ValueError, r"got data of shape \(1, 1\), expected \(m, 2\)"),
+        (([1.0, 2.0],), ValueError, r"got data of shape \(2,\), expected \(m, n\)"),
         (([["a"]],), TypeError, "standardize: data must be an array of real numbers"),
     ],
 )
 def test_standardisation_is_checked(given: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         data.standardize(*given)
+
+
+def test_a_scaler_keeps_its_fit_for_later_data() -> None:
+    rng = np.random.default_rng(0)
+    train, later = rng.normal(5, 3, (50, 4)), rng.normal(-2, 1, (20, 4))
+    scaler = data.StandardScaler()
+    scaled = scaler.fit_transform(train)
+    np.testing.assert_array_equal(scaled, data.standardize(train)[0])
+    np.testing.assert_array_equal(scaler.transform(later), data.standardize(train, later)[1])
+    np.testing.assert_allclose(scaler.inverse_transform(scaler.transform(later)), later, rtol=1e-13)
+    assert scaler.fit(later) is scaler
+    np.testing.assert_allclose(scaler.mean_, later.mean(axis=0), rtol=1e-15)
+
+
+@pytest.mark.oracles
+def test_the_scaler_is_scikit_learns() -> None:
+    preprocessing = pytest.importorskip("sklearn.preprocessing")
+    rng = np.random.default_rng(0)
+    train, later = np.c_[rng.normal(5, 3, (50, 4)), np.full(50, 0.1)], rng.normal(-2, 1, (20, 5))
+    ours, theirs = data.StandardScaler().fit(train), preprocessing.StandardScaler().fit(train)
+    np.testing.assert_allclose(ours.mean_, theirs.mean_, rtol=1e-14)
+    np.testing.assert_allclose(ours.scale_, theirs.scale_, rtol=1e-14)
+    np.testing.assert_allclose(ours.transform(later), theirs.transform(later), rtol=1e-13, atol=1e-14)
+    np.testing.assert_allclose(ours.inverse_transform(later), theirs.inverse_transform(later), rtol=1e-13)
+
+
+def test_a_scaler_that_has_seen_nothing_or_other_columns_says_so() -> None:
+    for method in ("transform", "inverse_transform"):
+        with pytest.raises(ValueError, match=r"call fit\(X\) first, at test_data.py"):
+            getattr(data.StandardScaler(), method)([[1.0]])
+        with pytest.raises(ValueError, match=r"got data of shape \(1, 2\), expected \(m, 1\), at test_data.py"):
+            getattr(data.StandardScaler().fit([[1.0], [2.0]]), method)([[1.0, 2.0]])
 
 
 def test_rng_is_named_where_it_is_none() -> None:

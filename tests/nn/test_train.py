@@ -216,6 +216,174 @@ def test_without_validation_the_training_loss_after_the_epoch_decides() -> None:
     assert history.validation_loss == []
 
 
+# Data sets, loaders, schedulers
+
+
+class Pairs(nn.data.Dataset):
+    """Sample by sample: nothing is known of it but its length (S23, a data set of pairs)."""
+
+    def __len__(self) -> int:
+        return len(X)
+
+    def __getitem__(self, index: Any) -> Any:
+        return X[index], Y[index]
+
+
+@pytest.mark.parametrize("batch_size", [None, 4, 50])
+def test_the_same_data_in_whatever_form_train_the_same_to_the_bit(batch_size: int | None) -> None:
+    forms: list[Any] = [
+        (X, Y),
+        nn.data.TensorDataset(X, Y),
+        nn.data.Subset(nn.data.TensorDataset(X, Y), range(11)),
+        Pairs(),
+    ]
+    states, histories = [], []
+    for data in forms:
+        model = net()
+        histories.append(fit(model, data, batch_size=batch_size, rng=5, validation=data, epochs=4))
+        states.append(model.state_dict())
+    if batch_size == 4:  # the loaders' own batches and generator
+        for data in (Pairs(), nn.data.TensorDataset(X, Y), list(zip(X, Y, strict=True))):
+            model = net()
+            loader = nn.data.DataLoader(data, 4, shuffle=True, rng=5)
+            held_out = nn.data.DataLoader(data, 11, shuffle=True, drop_last=True, rng=0)
+            histories.append(fit(model, loader, validation=held_out, epochs=4))
+            states.append(model.state_dict())
+    if batch_size == 50:  # more than there are: a data set without arrays is shuffled nevertheless
+        del states[-1], histories[-1]
+    assert all(same(state, states[0]) for state in states)
+    for history in histories:
+        assert history.loss == histories[0].loss
+        assert history.validation_loss == histories[0].validation_loss
+
+
+def test_evaluation_sees_every_sample_in_order_and_leaves_the_loaders_generator_alone() -> None:
+    """Validation in uneven batches, shuffled and cut: its loss and metric are those of all the data."""
+    model, seen = net(), []
+    loader = nn.data.DataLoader(Pairs(), 4, shuffle=True, drop_last=True, rng=0)
+    before = loader.rng.bit_generator.state
+
+    def metric(output: Any, target: Any) -> float:
+        seen.append((output, target))
+        return 0.5
+
+    history = fit(model, (X, Y), validation=loader, metric=metric, epochs=1)
+    assert loader.rng.bit_generator.state == before
+    assert (loader.shuffle, loader.drop_last) == (True, True)
+    ((output, target),) = seen
+    assert (target == Y).all()
+    np.testing.assert_allclose(output, model(X).detach().numpy(), rtol=1e-12)
+    assert history.validation_loss == pytest.approx([LOSS(model(X), Y).item()], rel=1e-13)
+
+
+def test_a_loader_that_drops_the_last_batch_trains_on_the_others() -> None:
+    model, by_hand = net(), net()
+    history = fit(model, nn.data.DataLoader(Pairs(), 4, drop_last=True), epochs=1)
+    losses = []
+    for start in (0, 4):
+        losses += fit(by_hand, (X[start : start + 4], Y[start : start + 4]), epochs=1).loss
+    assert same(model.state_dict(), by_hand.state_dict())
+    assert history.loss == [pytest.approx(sum(losses) / 2, rel=1e-15)]
+
+
+def test_a_scheduler_steps_after_each_epoch_before_the_callback() -> None:
+    model, rates, calls = net(), [], []
+    optimizer = sgd(model, lr=1.0)
+
+    class Halving:
+        def __init__(self) -> None:
+            self.optimizer = optimizer
+
+        def step(self, epoch: Any = None) -> None:
+            calls.append(epoch)
+            optimizer.param_groups[0]["lr"] /= 2
+
+    settings: dict[str, Any] = {"scheduler": Halving(), "epochs": 3, "batch_size": 4, "rng": 0}
+    fit(model, optimizer=optimizer, callback=lambda history: rates.append(optimizer.param_groups[0]["lr"]), **settings)
+    assert calls == [None] * 3
+    assert rates == [0.5, 0.25, 0.125]
+
+
+def test_torchs_names_schedule() -> None:
+    model = net()
+    optimizer = sgd(model, lr=1.0)
+    fit(model, optimizer=optimizer, scheduler=nn.optim.lr_scheduler.StepLR(optimizer, 2, gamma=0.1), epochs=5)
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.01)
+    optimizer = sgd(model, lr=1.0)
+    plateau = nn.optim.lr_scheduler.ReduceLROnPlateau(
+        optimizer, factor=0.5, patience=0, threshold=1e9, threshold_mode="abs"
+    )
+    fit(model, optimizer=optimizer, scheduler=plateau, epochs=4)  # the first is a new best, the others are not
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.125)
+
+
+@pytest.mark.parametrize("validated", [False, True])
+def test_a_scheduler_that_needs_the_loss_is_given_the_one_that_patience_looks_at(validated: bool) -> None:
+    class Watching:
+        def __init__(self) -> None:
+            self.seen: list[float] = []
+
+        def step(self, metrics: float, epoch: int | None = None) -> None:
+            self.seen.append(metrics)
+
+    scheduler = Watching()
+    history = fit(net(), scheduler=scheduler, epochs=3, validation=(X[:4], Y[:4]) if validated else None)
+    assert scheduler.seen == (history.validation_loss if validated else history.loss)
+    assert scheduler.seen != (history.loss if validated else history.validation_loss)
+
+
+def lazy(make: Any) -> Any:
+    """A data set whose sample 7 is made by `make`."""
+
+    class Spoilt(Pairs):
+        def __getitem__(self, index: Any) -> Any:
+            return make() if index == 7 else super().__getitem__(index)
+
+    return Spoilt()
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (
+            lambda: fit(net(), nn.data.DataLoader(Pairs()), batch_size=4, rng=0),
+            ValueError,
+            "batch_size and rng given, but data is a DataLoader, which has its own",
+        ),
+        (lambda: fit(net(), nn.data.TensorDataset(X)), TypeError, r"data must be a pair \(X, Y\), got tuple"),
+        (lambda: fit(net(), nn.data.TensorDataset(X, 3 * Y)), ValueError, r"labels in \[0, 1\]"),
+        (lambda: fit(net(), nn.data.TensorDataset(NAN, Y)), ValueError, "X of data holds nan"),
+        (lambda: fit(net(), list(zip(X, Y, strict=True))), TypeError, r"nn.data.DataLoader\(pairs\)"),
+        (lambda: fit(net(), {"X": X, "Y": Y}), TypeError, r"data must be a pair \(X, Y\), got dict"),
+        (lambda: fit(net(), np.rec.array([(1.0, 2.0)])), TypeError, r"data must be a pair \(X, Y\), got recarray"),
+        (lambda: fit(net(), nn.data.Subset(Pairs(), [])), ValueError, "empty"),
+        (lambda: fit(net(), lazy(lambda: X[0])), ValueError, "the same fields, got tuple of 2 and ndarray"),
+        (
+            lambda: fit(net(), nn.data.DataLoader(lazy(lambda: (NAN[3], Y[0])), 4)),
+            ValueError,
+            r"X of a batch of data holds nan at index \(3, 1\)",
+        ),
+        (lambda: fit(net(), lazy(lambda: (X[0], Y[0] + 3))), ValueError, r"labels in \[0, 1\]"),
+        (lambda: fit(net(), validation=lazy(lambda: (X[0], Y[0] + 3))), ValueError, r"labels in \[0, 1\]"),
+        (lambda: fit(net(), nn.data.DataLoader(X)), TypeError, r"a batch of data must be a pair \(X, Y\), got Tensor"),
+        (lambda: fit(net(), scheduler=3), TypeError, "scheduler must be one of nn.optim.lr_scheduler.*got 3"),
+        (
+            lambda: fit(model := net(), scheduler=sgd(model)),
+            TypeError,
+            "scheduler must be one of nn.optim.lr_scheduler",
+        ),
+        (
+            lambda: fit(net(), scheduler=nn.optim.lr_scheduler.StepLR(sgd(net()), 1)),
+            ValueError,
+            "the scheduler was made with another optimizer",
+        ),
+    ],
+)
+def test_refusals_of_data_sets_and_schedulers(call: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match="(?s)" + message + r".*test_train.py:\d"):
+        call()
+
+
 # Interruption
 
 
