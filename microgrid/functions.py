@@ -84,6 +84,11 @@ def negative(x: X) -> X:
     return rules.negative(_lifted(x))
 
 
+def positive(x: X) -> X:
+    """x itself, as a node of its own: its gradient is that of this use of x alone."""
+    return rules.positive(_lifted(x))
+
+
 def power(x: Any, y: Any) -> Any:
     """x to the power y; nan where that is not real. A constant exponent takes no logarithm."""
     return rules.power(_lifted(x), _lifted(y))
@@ -670,6 +675,8 @@ def _array(x: Any, what: str) -> Any:
     if isinstance(x, Node) and isinstance(x._data, np.ndarray):
         return x
     if isinstance(x, Node):
+        if (kind := kinds.kind_of(x._data)) is not kinds.float_kind:
+            raise TypeError(f"{what}: has no meaning for {kind.name}, at {sites.here()}")
         return rules.broadcast_to(x, shape=())  # a Value as a Tensor of no axes
     if isinstance(x, np.generic):
         return np.asarray(x)

@@ -67,6 +67,12 @@ class negative(Rule):
     def wrt_x(g, z, x):             return -g
 
 
+class positive(Rule):
+    """z = x, as a node of its own"""
+    def value(x):                   return x
+    def wrt_x(g, z, x):             return g
+
+
 class power(Rule):
     """z = x^y; at x = 0 what is multiplied by 0 is not looked at: d(x^0)/dx = 0 and d(0^y)/dy = 0"""
     def value(x, y):                return x ** y

@@ -385,7 +385,11 @@ class Tensor(Node):
             number = np.asarray(number)  # NumPy gives its scalars where an array has no axes left
         kind = number.dtype.kind
         if kind not in REAL:
-            raise TypeError(f"expected real numbers, got {number.dtype}: Tensors hold floats, integers and booleans")
+            given = type(number.flat[0]).__name__ if kind == "O" and number.size else number.dtype
+            raise TypeError(
+                f"expected real numbers, got {given}: Tensors hold floats, integers and booleans; "
+                "a vector of other numbers is a list of Values"
+            )
         return number, kind == "f"
 
     def _wrap(self, number: Any) -> Tensor:
@@ -418,7 +422,11 @@ class Tensor(Node):
             share = np.asarray(share, data.dtype)
         if share.shape != data.shape:
             share = np.asarray(unbroadcast(share, data.shape))
-        return share if share.dtype == data.dtype else share.astype(data.dtype)
+        if share.dtype == data.dtype:
+            return share
+        if share.dtype.kind not in REAL:
+            raise TypeError(f"expected real numbers, got an array of {share.dtype}")
+        return share.astype(data.dtype)
 
     def _fit_node(self, share: Node) -> Node:
         given = np.shape(share._data)
@@ -431,6 +439,10 @@ class Tensor(Node):
 
     def __init_subclass__(cls) -> None:
         faces_of_arrays.add(cls)
+
+    def _tied(self, gradient: Node) -> Any:
+        # by a choice that never falls on it
+        return gradient if gradient.requires_grad else rules.where(True, gradient, self)
 
     def _fast_backward(self) -> bool:
         return backward_of_arrays(self)

@@ -224,7 +224,10 @@ class Value(Node):
             return float(share.sum())
         if share is None:
             raise TypeError("a derivative is None: does the function lack a `return`?")
-        return float(share) if isinstance(self._data, float) and isinstance(share, (int, np.generic)) else share
+        if isinstance(self._data, float) and isinstance(share, (int, np.generic)):
+            return float(share)
+        kinds.kind_of(share)  # or it is no number, and this says so
+        return share
 
     @staticmethod
     def _held(number: Any) -> tuple[Any, bool]:
@@ -234,6 +237,10 @@ class Value(Node):
 
     def _own(self, gradient: Any, taken: set[int]) -> Any:
         return gradient
+
+    def _tied(self, gradient: Node) -> Any:
+        # by a choice that never falls on it
+        return gradient if gradient.requires_grad else rules.where(True, gradient, self)
 
     def _fast_backward(self) -> bool:
         return backward_of_floats(self)

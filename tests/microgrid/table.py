@@ -137,6 +137,7 @@ ROWS = (
     row(rules.multiply,         elementwise(2),     lambda m, x, y: x * y),
     row(rules.divide,           elementwise(2),     lambda m, x, y: x / y,                                  ALL, POSITIVE),
     row(rules.negative,         elementwise(1),     lambda m, x: 0 - x),
+    row(rules.positive,         elementwise(1),     lambda m, x: 1 * x),
     row(rules.power,            elementwise(2),     lambda m, x, y: m.exp(y * m.log(x)),                    POSITIVE, (-2, 3)),
     row(rules.square,           elementwise(1),     lambda m, x: x**2),
     # elementary functions of one number

@@ -1,4 +1,4 @@
-"""gradcheck: it accepts right rules, rejects wrong ones, and tells a kink from a mistake."""
+"""gradcheck and gradgradcheck: they accept right rules, reject wrong ones, and tell a kink from a mistake."""
 
 import math
 from pathlib import Path
@@ -7,6 +7,9 @@ import numpy as np
 import pytest
 
 import microgrid as mg
+from microgrid import rules
+from tests.microgrid.checking import numbers, varied
+from tests.microgrid.table import ROWS
 
 HERE = Path(__file__).name
 
@@ -190,3 +193,158 @@ def test_it_works_inside_no_grad_and_leaves_modes():
         assert mg.gradcheck(lambda x: x * x, mg.Value(2.0))
         assert not mg.is_grad_enabled()
     assert mg.is_grad_enabled()
+
+
+# ----------------------------------------------------------------------------------- random directions, second order
+
+
+def function_of(row, case, xs):
+    """The rule as a function of the inputs that have a derivative."""
+    positions = varied(case)
+
+    def function(*given):
+        inputs = list(xs)
+        for position, x in zip(positions, given, strict=True):
+            inputs[position] = x
+        return row.rule(*inputs, **case.parameters)
+
+    return function
+
+
+def first_of_some_size(row):
+    return next(c for c in row.family.fixed if all(np.prod(x) > 1 for x in c.inputs if isinstance(x, tuple)))
+
+
+def spoilt(wrt, change):
+    """A derivative of which one share (the last, of many) is changed."""
+
+    def of_one(*arguments, **parameters):
+        share = wrt(*arguments, **parameters)
+        return [*share[:-1], change(share[-1])] if isinstance(share, list) else change(share)
+
+    return of_one
+
+
+def off_by_a_thousandth(share):
+    return share * 1.001
+
+
+def off_in_its_own_derivative(share):
+    """The right number, of which the derivative is off by 0.1 %."""
+    return share + (share - share.detach()) * 0.001 if isinstance(share, mg.Node) else share
+
+
+NOT_IN_SINGLE = [row for row in ROWS if row.rule is not rules.astype]  # differences in single precision show nothing
+
+
+@pytest.mark.parametrize("row", NOT_IN_SINGLE, ids=repr)
+def test_each_rule_to_second_order(monkeypatch, row):
+    """Each rule passes both checks in both modes; each of its derivatives, off by 0.1 %, fails the first.
+
+    One that is right, but whose own derivative is off by 0.1 %, passes the first and fails the second.
+    """
+    case = first_of_some_size(row)
+    xs = numbers(row, case)
+    function, nodes = function_of(row, case, xs), [mg.Tensor(xs[i], requires_grad=True) for i in varied(case)]
+    for fast in (False, True):
+        assert mg.gradcheck(function, nodes, fast_mode=fast)
+        assert mg.gradgradcheck(function, nodes, fast_mode=fast)
+    for position, wrt in enumerate(row.rule.wrt):
+        if wrt is None or row.rule is rules.sign:  # whose share is 0
+            continue
+        for change, first in ((off_by_a_thousandth, False), (off_in_its_own_derivative, True)):
+            with monkeypatch.context() as patch:
+                changed = list(row.rule.wrt)
+                changed[position] = spoilt(wrt, change)
+                patch.setattr(row.rule, "wrt", tuple(changed))
+                for fast in (False, True):
+                    assert mg.gradcheck(function, nodes, fast_mode=fast, raise_exception=False) is first, change
+                    if first:
+                        assert not mg.gradgradcheck(function, nodes, fast_mode=fast, raise_exception=False), change
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_second_order_and_random_directions_accept_what_is_right(name):
+    """So do Values, several inputs and outputs, empty and 0-d shapes, constants beside."""
+    function, inputs = RIGHT[name]
+    assert mg.gradcheck(function, inputs, fast_mode=True)
+    assert mg.gradgradcheck(function, inputs)
+    assert mg.gradgradcheck(function, inputs, fast_mode=True)
+
+
+def test_grad_outputs_may_be_given():
+    """grad_outputs are where the gradients are looked at; as many as outputs, of their shapes."""
+    two = lambda x: (x * x, mg.sum(x * x * x))
+    x = leaf()
+    assert mg.gradgradcheck(two, x, [np.ones(2), 3.0])
+    assert mg.gradgradcheck(lambda x: x * x, mg.Value(2.0), mg.Value(3.0))
+    with pytest.raises(ValueError, match="2 outputs, but 1 grad_outputs"):
+        mg.gradgradcheck(two, x, [np.ones(2)])
+    with pytest.raises(ValueError, match=r"shape \(2,\), got \(3,\)"):
+        mg.gradgradcheck(lambda x: x * x, x, np.ones(3))
+
+
+def test_fast_mode_says_what_it_found():
+    """The message names the input and the output; the directions are the seed's, and their number does not grow."""
+    with pytest.raises(mg.GradcheckError, match=r"d\(output 0\)/d\(input 0\): the gradient is"):
+        mg.gradcheck(scaled(1.001), leaf(1.0, 2.0, 3.0), fast_mode=True, rng=3)
+    with pytest.raises(mg.GradcheckError, match="gradgradcheck: "):
+        mg.gradgradcheck(lambda x: mg.apply(wrong_second, x), leaf(1.0, 2.0), fast_mode=True)
+    count = []
+    mg.gradcheck(lambda x: (count.append(1), x * x)[1], leaf(*np.linspace(1, 2, 50)), fast_mode=True)
+    assert len(count) == 5  # twice for its memory, once for the gradient, up and down
+
+
+class wrong_second(mg.Rule):  # noqa: N801 (a rule is a function)
+    """A square that hides x from its own derivative."""
+
+    def value(x):
+        return x * x
+
+    def wrt_x(g, z, x):
+        return g * (2 * (x.detach() if isinstance(x, mg.Node) else x))
+
+
+def test_a_derivative_that_hides_its_input_is_found():
+    """A wrt_* that detaches x is right to first order and wrong to second."""
+    for x in (mg.Value(1.5), leaf()):
+        assert mg.gradcheck(lambda x: mg.apply(wrong_second, x), x)
+        with pytest.raises(mg.GradcheckError, match=r"d\(output 0.*\)/d\(input 0"):
+            mg.gradgradcheck(lambda x: mg.apply(wrong_second, x), x)
+    with pytest.raises(mg.GradcheckError, match=r"d\(output 0.*\)/d\(grad_outputs\[0\]"):
+        mg.gradgradcheck(lambda x: mg.apply(squared_g, x), mg.Value(1.0), 0.5)
+
+
+class squared_g(mg.Rule):  # noqa: N801 (a rule is a function)
+    """Not linear in g where it is recorded."""
+
+    def value(x):
+        return x * 1
+
+    def wrt_x(g, z, x):
+        return g + (g - g.detach()) * 0.001 if isinstance(g, mg.Node) else g
+
+
+def test_kinks_in_fast_mode():
+    """At a kink a gradient between the sides along the direction passes, one outside does not."""
+    assert mg.gradcheck(kinked(0.5), leaf(0.0, 1.0), fast_mode=True)
+    with pytest.raises(mg.GradcheckError, match="kink"):
+        mg.gradcheck(kinked(2.0), leaf(0.0), fast_mode=True)
+
+
+@pytest.mark.parametrize(
+    ("function", "inputs", "words"),
+    [
+        (lambda x: x, [mg.Tensor([1.0], requires_grad=True, dtype=np.float32)], ["gradgradcheck", "float32"]),
+        (lambda x: x, [mg.Tensor([1.0])], ["gradgradcheck", "requires a gradient"]),
+        (lambda x: x, [1.0], ["gradgradcheck", "input 0", "float"]),
+        (lambda x: 3.0, [mg.Value(1.0)], ["gradgradcheck", "returned float"]),
+        ("x", [mg.Value(1.0)], ["gradgradcheck", "str"]),
+    ],
+)
+def test_bad_calls_of_gradgradcheck(function, inputs, words):
+    """Bad input: a TypeError or ValueError that says what was given and where."""
+    with pytest.raises((TypeError, ValueError)) as error:
+        mg.gradgradcheck(function, inputs)
+    assert all(word in str(error.value) for word in words), str(error.value)
+    assert HERE in str(error.value)

@@ -213,3 +213,42 @@ def test_hooks_and_grad_outputs_as_nodes():
     assert product.tolist() == [6.0, 16.0]
     (by_v,) = mg.grad(product.sum(), v)
     assert by_v.tolist() == [2.0, 4.0]
+
+
+@pytest.mark.parametrize("make", [mg.Value, lambda x: mg.Tensor(x, requires_grad=True)], ids=["Value", "Tensor"])
+def test_zeros_for_what_is_not_used(make):
+    """materialize_grads gives zeros, as torch's; with create_graph, constant nodes."""
+    x, unused = make(2.0), make(5.0)
+    found = mg.grad(x * x, [x, unused], materialize_grads=True)
+    assert [float(g) for g in found] == [4.0, 0.0]
+    assert type(found[0]) is type(found[1])
+    by_x, zero = mg.grad(x * x, [x, unused], create_graph=True, materialize_grads=True)
+    assert (zero.item(), type(zero)) == (0.0, type(unused))
+    assert [float(g) for g in mg.grad(by_x, [x, unused], materialize_grads=True)] == [2.0, 0.0]
+    with pytest.raises(ValueError, match="allow_unused to be True or not given"):
+        mg.grad(x * x, x, allow_unused=False, materialize_grads=True)
+
+
+def test_a_constant_gradient_can_be_differentiated_by_its_input_alone():
+    """d(3x)/dx = 3 has derivative 0 by x, at infinities too, and none by what it never met."""
+    for x in (mg.Value(2.0), mg.Value(math.inf), leaf(1.0, math.nan)):
+        z = x * 3
+        (first,) = mg.grad(z.sum() if isinstance(x, mg.Tensor) else z, x, create_graph=True)
+        assert np.all(np.asarray(first._data) == 3.0)
+        (second,) = mg.grad(first, x, np.ones(2) if isinstance(x, mg.Tensor) else None)
+        assert np.all(np.asarray(second) == 0.0)
+        with pytest.raises(ValueError, match="not have been used"):
+            mg.grad(first, mg.Value(1.0), np.ones(2) if isinstance(x, mg.Tensor) else None)
+
+
+def test_the_gradient_of_a_function():
+    """mg.grad(f) is the function that gives the gradient: argnums second, or by name."""
+    f = lambda x, y: x * y**2
+    assert mg.grad(f)(3.0, 2.0) == 4.0
+    assert mg.grad(f, 1)(3.0, 2.0) == mg.grad(f, argnums=1)(3.0, 2.0) == 12.0
+    assert mg.grad(f, (0, 1))(3.0, 2.0) == mg.grad(f, argnums=(0, 1))(3.0, 2.0) == (4.0, 12.0)
+    with pytest.raises(TypeError, match=r"write mg\.grad\(func\)\(x\)") as error:
+        mg.grad(f, [mg.Value(1.0), mg.Value(2.0)])
+    assert_names_this_line(error)
+    with pytest.raises(TypeError, match="grad: inputs: expected Values and Tensors, got int"):
+        mg.grad(mg.Value(1.0) * 2)

@@ -1,9 +1,12 @@
 """Rules that users write may bear any names, print, count, forget, and return what they were given."""
 
 import math
+from fractions import Fraction
 
+import mpmath
 import numpy as np
 import pytest
+import sympy
 
 import microgrid as mg
 
@@ -216,3 +219,137 @@ def test_an_interrupted_pass_leaves_gradients_as_they_were(make):
     with pytest.raises(KeyboardInterrupt):
         z.backward()
     assert (x.grad, y.grad, z._grad) == (6.0, 1.0, None)
+
+
+# ------------------------------------------------------------------------------- every number, every derivative
+
+
+class softsign(mg.Rule):  # noqa: N801 (a rule is a function)
+    """z = s x / (1 + x^2) + y: of two inputs, with a parameter, in arithmetic alone."""
+
+    def value(x, y, *, s):
+        return s * x / (1 + x * x) + y * y * x
+
+    def wrt_x(g, z, x, y, *, s):
+        return g * (s * (1 - x * x) / ((1 + x * x) * (1 + x * x)) + y * y)
+
+    def wrt_y(g, z, x, y, *, s):
+        return g * (2 * x * y)
+
+
+X, Y = sympy.symbols("x y")
+FORMULA = 3 * X / (1 + X**2) + Y**2 * X
+POINT = (Fraction(2, 3), Fraction(-1, 5))
+
+
+def user(x, y):
+    return mg.apply(softsign, x, y, s=3)
+
+
+def exact(*by):
+    return sympy.diff(FORMULA, *by).subs({X: sympy.Rational(2, 3), Y: sympy.Rational(-1, 5)})
+
+
+HESSIAN = [[exact(a, b) for b in (X, Y)] for a in (X, Y)]
+
+KINDS = {
+    "Fraction": (lambda x: x, lambda z: sympy.Rational(z.numerator, z.denominator), 0),
+    "mpf": (lambda x: mpmath.mpf(x.numerator) / x.denominator, lambda z: sympy.Float(str(z), 45), 1e-40),
+    "SymPy": (lambda x: sympy.Rational(x.numerator, x.denominator), lambda z: z, 0),
+    "float": (float, sympy.Float, 1e-14),
+    "array": (lambda x: np.array([float(x)]), lambda z: sympy.Float(z.item()), 1e-14),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_on_every_kind_of_number(kind):
+    """Value, gradient, Hessian, forward mode and Hv of a user's rule are SymPy's: exact, to 40 digits, or rounded."""
+    make, back, tolerance = KINDS[kind]
+
+    def agrees(found, expected):
+        return abs(back(found) - expected) <= tolerance * abs(expected)
+
+    with mpmath.workdps(50):
+        x, y = map(make, POINT)
+        value, gradient = mg.value_and_grad(user, argnums=(0, 1))(x, y)
+        assert agrees(value, FORMULA.subs({X: sympy.Rational(2, 3), Y: sympy.Rational(-1, 5)}))
+        assert all(agrees(*pair) for pair in zip(gradient, (exact(X), exact(Y)), strict=True))
+        found = mg.hessian(user, argnums=(0, 1))(x, y)
+        assert all(agrees(found[i][j], HESSIAN[i][j]) for i in range(2) for j in range(2))
+        two, three = x * 0 + 2, x * 0 + 3
+        assert agrees(mg.jvp(user, (x, y), (two, three))[1], 2 * exact(X) + 3 * exact(Y))
+        _, product = mg.hvp(lambda x, y: user(x, y) * 1, (x, y), (two, three))
+        assert all(agrees(product[i], 2 * HESSIAN[i][0] + 3 * HESSIAN[i][1]) for i in range(2))
+        third = mg.grad(mg.grad(mg.grad(lambda x: mg.sum(user(x, y)) if kind == "array" else user(x, y))))
+        if kind != "array":
+            assert agrees(third(x), exact(X, X, X))
+
+
+@faces
+def test_it_is_checked_to_second_order(make):
+    """gradcheck and gradgradcheck accept it, on both faces, in both modes."""
+    for fast in (False, True):
+        assert mg.gradcheck(user, [make(0.7), make(-0.2)], fast_mode=fast)
+        assert mg.gradgradcheck(user, [make(0.7), make(-0.2)], fast_mode=fast)
+
+
+@faces
+def test_a_constant_derivative_is_recorded(make):
+    """A wrt_* may give a plain number, not made of g: recorded passes take it as the constant that it is."""
+
+    class flat(mg.Rule):  # noqa: N801 (a rule is a function)
+        def value(x):
+            return x * 0
+
+        def wrt_x(g, z, x):
+            return 0.0
+
+    x = make(2.0)
+    (first,) = mg.grad(mg.apply(flat, x) + x * x, x, create_graph=True)
+    assert mg.grad(first, x) == (2.0,)
+    (first,) = mg.grad(mg.apply(flat, x), x, create_graph=True)
+    assert mg.grad(first, x) == (0.0,)
+
+
+def gives(share):
+    class mine(mg.Rule):  # noqa: N801 (a rule is a function)
+        def value(x):
+            return x * 1
+
+        def wrt_x(g, z, x):
+            return share
+
+    return mine
+
+
+VECTOR = (1.0, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("make", "share", "kind", "words"),
+    [
+        (lambda: mg.Tensor(VECTOR, requires_grad=True), np.ones(3), ValueError, r"gave shape \(3,\) .* shape \(2,\)"),
+        (lambda: mg.Tensor(VECTOR, requires_grad=True), np.ones((2, 3)), ValueError, r"wrt_x gave shape \(2, 3\)"),
+        (lambda: mg.Value(2.0), np.ones(3), ValueError, r"wrt_x gave shape \(3,\) for an input of shape \(\)"),
+        (lambda: mg.Value(2.0), "a", TypeError, "wrt_x gave str 'a'"),
+        (lambda: mg.Value(2.0), [1.0], TypeError, r"wrt_x gave list \[1.0\]"),
+        (lambda: mg.Value(2.0), None, TypeError, "lack a `return`"),
+        (lambda: mg.Value(Fraction(1, 2)), "a", TypeError, "wrt_x gave str 'a'"),
+        (lambda: mg.Tensor(VECTOR, requires_grad=True), None, TypeError, "lack a `return`"),
+        (lambda: mg.Tensor(VECTOR, requires_grad=True), "a", ValueError, "wrt_x gave str 'a'"),
+        (lambda: mg.Tensor(VECTOR, requires_grad=True), np.array([1.0, None]), TypeError, "got an array of object"),
+        (lambda: mg.Tensor(VECTOR, requires_grad=True), np.ones(2) * 1j, TypeError, "got an array of complex128"),
+    ],
+)  # fmt: skip
+def test_a_derivative_that_does_not_fit(make, share, kind, words):
+    """Only a pass can tell: it names the rule, the derivative, the shapes, and the line; no `.grad` is written."""
+    for create_graph in (False, True):
+        x = make()
+        z = mg.apply(gives(share), x)
+        with pytest.raises(kind, match=f"mine: .*{words}") as error:
+            z.backward(np.ones(2) if isinstance(x, mg.Tensor) else None, create_graph=create_graph)
+        assert "while differentiating mg.apply(gives(share), x) at test_users_rules.py" in error.value.__notes__[0]
+        assert x._grad is None
+    if isinstance(x, mg.Tensor):
+        with pytest.raises(kind, match=words):
+            mg.sum(mg.apply(gives(share), x)).backward()
