@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 import microgrid as mg
+from microgrid import saving
 from nn import archive
 from nn.archive import CheckpointError
 from nn.module import Module, leaves
@@ -125,7 +126,7 @@ def save(
         "step": None if step is None else int(step),
         "extra": extra,
     }
-    archive.write(path, archive.pack(content))
+    saving.write(path, archive.pack(content))
 
 
 def load(

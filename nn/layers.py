@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Self, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, overload
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -15,6 +15,9 @@ from nn import init as initialisers
 from nn.init import Rng
 from nn.module import Module, Parameter
 from nn.targets import check_count, integer, real
+
+if TYPE_CHECKING:
+    from nn import scalar
 
 __microgrid_machinery__ = True
 
@@ -533,7 +536,7 @@ class MLP(Module):
             )
         if not nouts:
             raise ValueError(f"MLP: nouts is empty, expected at least one layer, at {mg.sites.here()}")
-        activations = [*_between(activation, len(nouts) - 1), _activation("output", output)]
+        activations = [*between(activation, len(nouts) - 1), activation_of("MLP: output", output)]
         rng = initialisers.generator(rng)
         stack: list[Module] = []
         for fan_in, fan_out, function in zip([nin, *nouts], nouts, activations, strict=False):
@@ -545,6 +548,12 @@ class MLP(Module):
     def forward(self, input: mg.Tensor) -> mg.Tensor:
         """(..., nin) to (..., nouts[-1])."""
         return self.layers.forward(input)
+
+    def to_scalar(self, *, fused: bool = False) -> scalar.MLP:
+        """The same network made of Values; see `nn.to_scalar`."""
+        from nn.scalar import to_scalar  # here, since it is built on this module
+
+        return to_scalar(self, fused=fused)
 
 
 def glorot(activation: Module) -> Init:
@@ -576,7 +585,7 @@ def _init_before(activation: Module) -> Init:
     return family(activation)
 
 
-def _between(activation: Activation | Sequence[Activation], hidden: int) -> list[Module]:
+def between(activation: Activation | Sequence[Activation], hidden: int) -> list[Module]:
     """The activations of the hidden layers."""
     if isinstance(activation, list | tuple):
         if len(activation) != hidden:
@@ -584,18 +593,19 @@ def _between(activation: Activation | Sequence[Activation], hidden: int) -> list
                 f"MLP: activation lists {len(activation)}, expected {hidden}, one for each hidden layer "
                 f"(the last layer's is output=), at {mg.sites.here()}"
             )
-        return [_activation("activation", each) for each in activation]
+        return [activation_of("MLP: activation", each) for each in activation]
     one: Any = activation
-    _activation("activation", one)  # a wrong name is one, even where a single layer does not use it
-    return [_activation("activation", one) for _ in range(hidden)]
+    activation_of("MLP: activation", one)  # a wrong name is one, even where a single layer does not use it
+    return [activation_of("MLP: activation", one) for _ in range(hidden)]
 
 
-def _activation(role: str, given: Activation) -> Module:
-    """The module, from whatever says which."""
-    known = [name for name in ACTIVATIONS if name not in FOR_OUTPUTS or role == "output"]
+def activation_of(role: str, given: Activation) -> Module:
+    """The module that plays the role, as in "MLP: output", from whatever says which."""
+    argument = role.rpartition(" ")[2]
+    known = [name for name in ACTIVATIONS if name not in FOR_OUTPUTS or argument == "output"]
     if isinstance(given, str):
         if given not in known:
-            raise ValueError(f"MLP: {role} {given!r} is not one of {', '.join(known)}, at {mg.sites.here()}")
+            raise ValueError(f"{role} {given!r} is not one of {', '.join(known)}, at {mg.sites.here()}")
         return ACTIVATIONS[given][0]()
     if isinstance(given, Module):
         return given
@@ -603,13 +613,13 @@ def _activation(role: str, given: Activation) -> Module:
         made: object = given()
     except TypeError as error:  # mg.relu, say, or what cannot be called
         word = getattr(given, "__name__", "")
-        remedy = f'write {role}="{word}"' if word in known else f"expected one of {', '.join(map(repr, known))}"
+        remedy = f'write {argument}="{word}"' if word in known else f"expected one of {', '.join(map(repr, known))}"
         raise TypeError(
-            f"MLP: {role} is a name, a Module, or makes one without arguments, got {given!r} ({error}): {remedy}, "
+            f"{role} is a name, a Module, or makes one without arguments, got {given!r} ({error}): {remedy}, "
             f"at {mg.sites.here()}"
         ) from error
     if not isinstance(made, Module):
-        raise TypeError(f"MLP: {role} {given!r} made {made!r}, expected a Module, at {mg.sites.here()}")
+        raise TypeError(f"{role} {given!r} made {made!r}, expected a Module, at {mg.sites.here()}")
     return made
 
 

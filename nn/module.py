@@ -270,6 +270,8 @@ def clear_gradients(parameters: Iterator[Parameter] | list[mg.Tensor], set_to_no
     for parameter in parameters:
         if set_to_none:
             parameter._grad = None
+        elif isinstance(parameter._grad, mg.Node):  # recorded, by backward(create_graph=True)
+            parameter._grad = np.zeros_like(parameter._data)
         elif parameter._grad is not None:
             parameter._grad[...] = 0
 

@@ -159,7 +159,7 @@ class Neuron(Module):
         self.w = [mg.Value(uniform(-1, 1)) for _ in range(nin)]
         self.b = mg.Value(0.0) if bias else None
         self.nonlin = nonlin
-        self.activation = arrays._activation("activation", activation)
+        self.activation = arrays.activation_of("Neuron: activation", activation)
         self.fused = fused
         if type(self.activation) in OF_LAYERS:
             raise ValueError(
@@ -249,7 +249,7 @@ class Layer(Module):
     ) -> None:
         check_count("Layer", "nout", nout)
         rng = rng if rng is None else generator(rng)
-        function = arrays._activation("output", activation)
+        function = arrays.activation_of("Layer: output", activation)
         self.activation = function if nonlin and type(function) in OF_LAYERS else None
         own: dict[str, Any] = {"nonlin": False} if self.activation else {"nonlin": nonlin, "activation": function}
         self.neurons = [Neuron(nin, **own, bias=bias, fused=fused, rng=rng) for _ in range(nout)]
@@ -327,7 +327,7 @@ class MLP(Module):
         if not sizes:
             raise ValueError(f"MLP: nouts is empty, expected at least one layer, at {mg.sites.here()}")
         rng = rng if rng is None else generator(rng)
-        functions = [*arrays._between(activation, len(sizes) - 1), arrays._activation("output", output)]
+        functions = [*arrays.between(activation, len(sizes) - 1), arrays.activation_of("MLP: output", output)]
         self.layers = [
             Layer(fan_in, fan_out, not isinstance(g, arrays.Identity), activation=g, fused=fused, rng=rng)
             for fan_in, fan_out, g in zip([nin, *sizes], sizes, functions, strict=False)

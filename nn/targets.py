@@ -1,7 +1,7 @@
 """What is asked of data and settings; of a loss's target at each step, or once for an array that cannot be written to.
 
-A read-only target, such as `nn.fit` makes, is remembered (by identity, weakly) when it has passed: the second step
-pays a dictionary look-up.
+A target that cannot be written to, read-only as `nn.fit` makes it or a Tensor's own array, is remembered (by identity,
+weakly) when it has passed: the second step pays a dictionary look-up.
 """
 
 from __future__ import annotations
@@ -99,13 +99,21 @@ def numeric(name: str, role: str, data: Data) -> Array:
         For rows of unequal length.
     """
     try:
-        array = data._data if isinstance(data, mg.Tensor) else np.asarray(data)
+        array = _held(data) if isinstance(data, mg.Tensor) else np.asarray(data)
     except ValueError as error:
         raise ValueError(f"{name}: {role} is no regular array: {error}, at {mg.sites.here()}") from None
     if array.dtype.kind not in "biuf":
         raise TypeError(
             f"{name}: {role} must be an array of real numbers, got dtype {array.dtype}, at {mg.sites.here()}"
         )
+    return array
+
+
+def _held(tensor: mg.Tensor) -> Array:
+    """The array of a Tensor; read-only unless the user has it: nobody else writes to it, and users are given a copy."""
+    array: Array = tensor._data
+    if array.flags.writeable and (tensor._extra is None or "handed" not in tensor._extra):
+        array.setflags(write=False)
     return array
 
 

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, TypeAlias, TypeVar
 import numpy as np
 
 import microgrid as mg
+from microgrid.kinds import quietly
 from nn.module import clear_gradients
 from nn.optim.settings import Check, flag, integer, number
 from nn.targets import Array
@@ -91,6 +92,7 @@ class Optimizer:
         self.defaults = defaults
         self.param_groups: list[Group] = []
         self.state: defaultdict[mg.Tensor, State] = defaultdict(dict)
+        self._met: dict[int, tuple[Group, Group]] = {}  # by the group's place: what it was when checked, and that
         given: list[Any] = list(params)
         if not given:
             raise ValueError(f"optimizer got an empty parameter list, at {mg.sites.here()}")
@@ -164,13 +166,24 @@ class Optimizer:
             with mg.enable_grad():
                 loss = closure()
         self.stepped = True
-        groups = [self.settings(group) for group in self.param_groups]
-        with np.errstate(all="ignore"):  # IEEE's numbers in silence, as everywhere; `nn.fit` and `detect_anomaly` look
-            for settings in groups:
-                for parameter in settings["params"]:
-                    if parameter._grad is not None:
-                        parameter._replace(self._moved(parameter, settings))
+        # IEEE's numbers in silence, as everywhere; `nn.fit` and `detect_anomaly` look
+        quietly(self._move, [self._settings(place, group) for place, group in enumerate(self.param_groups)])
         return loss
+
+    def _settings(self, place: int, group: Group) -> Group:
+        """The settings of a group, checked where they are not those of the last step."""
+        met, settings = self._met.get(place, (None, {}))
+        if met != group:
+            settings = self.settings(group)
+            if not any(isinstance(value, list) for name, value in group.items() if name != "params"):
+                self._met[place] = dict(group), settings  # what is no list cannot change unseen
+        return settings
+
+    def _move(self, groups: list[Group]) -> None:
+        for settings in groups:
+            for parameter in settings["params"]:
+                if parameter._grad is not None:
+                    parameter._replace(self._moved(parameter, settings))
 
     def _moved(self, parameter: mg.Tensor, settings: Group) -> Any:
         """The next array of a parameter, of the shape and dtype that it has."""

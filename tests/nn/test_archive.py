@@ -23,6 +23,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from hypothesis.extra import numpy as arrays
 
+from microgrid import saving
 from nn import archive
 from nn.archive import CheckpointError, pack, unpack
 
@@ -293,12 +294,12 @@ def test_members_that_overlap_cannot_add_up_to_more_than_the_file() -> None:
 
 def test_written_whole_with_the_mode_of_the_old_file_or_of_a_new_one(tmp_path: Path) -> None:
     path = tmp_path / "file.npz"
-    archive.write(path, b"one")
+    saving.write(path, b"one")
     (plain := tmp_path / "plain").touch()
     assert path.read_bytes() == b"one"
     assert path.stat().st_mode == plain.stat().st_mode
     path.chmod(0o640)
-    archive.write(str(path), b"two")
+    saving.write(str(path), b"two")
     assert path.read_bytes() == b"two"
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
     assert sorted(it.name for it in tmp_path.iterdir()) == ["file.npz", "plain"]
@@ -309,7 +310,7 @@ def test_a_link_stays_and_what_it_points_to_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "deep").mkdir()
     (link := tmp_path / "latest.npz").symlink_to(tmp_path / "deep" / "real.npz")
     for content in (b"one", b"two"):  # at first it points to nothing
-        archive.write(link, content)
+        saving.write(link, content)
         assert link.is_symlink()
         assert (tmp_path / "deep" / "real.npz").read_bytes() == content
     assert [it.name for it in (tmp_path / "deep").iterdir()] == ["real.npz"]
@@ -317,7 +318,7 @@ def test_a_link_stays_and_what_it_points_to_is_replaced(tmp_path: Path) -> None:
 
 def test_long_and_foreign_names(tmp_path: Path) -> None:
     for name in ("x" * 250, "ü" * 120, "a b'c\n.npz"):
-        archive.write(tmp_path / name, b"one")
+        saving.write(tmp_path / name, b"one")
         assert (tmp_path / name).read_bytes() == b"one"
 
 
@@ -348,15 +349,15 @@ def test_a_failure_at_any_step_leaves_the_old_file_and_nothing_else(
         return
     match step:
         case "open":
-            monkeypatch.setattr(archive, "open", failing(errno.ENOSPC), raising=False)
+            monkeypatch.setattr(saving, "open", failing(errno.ENOSPC), raising=False)
         case "write":
-            monkeypatch.setattr(archive, "open", HalfWritten, raising=False)
+            monkeypatch.setattr(saving, "open", HalfWritten, raising=False)
         case _:
-            monkeypatch.setattr(archive.os, step, failing(errno.ENOSPC))
+            monkeypatch.setattr(saving.os, step, failing(errno.ENOSPC))
     with pytest.raises(
         OSError, match=r"No space left on device; nothing was written, .*test_archive.py.*file.npz"
     ) as error:
-        archive.write(path, b"new content")
+        saving.write(path, b"new content")
     assert error.value.errno == errno.ENOSPC
     monkeypatch.undo()
     assert [(it.name, it.read_bytes()) for it in tmp_path.iterdir()] == ([("file.npz", old)] if old else [])
@@ -367,24 +368,24 @@ def test_ctrl_c_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkeypatch
         raise KeyboardInterrupt
 
     (path := tmp_path / "file.npz").write_bytes(b"old")
-    monkeypatch.setattr(archive.os, "fsync", interrupt)
+    monkeypatch.setattr(saving.os, "fsync", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        archive.write(path, b"new")
+        saving.write(path, b"new")
     assert [(it.name, it.read_bytes()) for it in tmp_path.iterdir()] == [("file.npz", b"old")]
 
 
 def test_places_that_cannot_be_written_to(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"nothing was written.*none/file.npz"):
-        archive.write(tmp_path / "none" / "file.npz", b"")
+        saving.write(tmp_path / "none" / "file.npz", b"")
     with pytest.raises(IsADirectoryError, match="nothing was written"):
-        archive.write(tmp_path, b"")
+        saving.write(tmp_path, b"")
     with pytest.raises(IsADirectoryError):
         archive.read(tmp_path)
     with pytest.raises(FileNotFoundError):
         archive.read(tmp_path / "none")
     os.mkfifo(fifo := tmp_path / "fifo")
     with pytest.raises(OSError, match="it is no regular file"):
-        archive.write(fifo, b"")
+        saving.write(fifo, b"")
     with pytest.raises(CheckpointError, match="it is no regular file"):
         archive.read(fifo)  # and does not wait for a writer
     assert [it.name for it in tmp_path.iterdir()] == ["fifo"]
@@ -408,7 +409,7 @@ def test_the_disk_has_the_content_before_the_name_and_the_name_at_last(
 
     monkeypatch.setattr(os, "fsync", synced)
     monkeypatch.setattr(os, "replace", replaced)
-    archive.write(tmp_path / "file.npz", b"content")
+    saving.write(tmp_path / "file.npz", b"content")
     assert done == ["sync 7 bytes", "replace", "sync folder"]
 
 
@@ -426,13 +427,14 @@ def test_a_folder_that_cannot_be_synced_is_no_fault_but_a_broken_disk_is(
         monkeypatch.setattr(os, "fsync", synced)
         if number == errno.EIO:
             with pytest.raises(OSError, match="Input/output"):
-                archive.write(tmp_path / "file.npz", b"two")
+                saving.write(tmp_path / "file.npz", b"two")
         else:
-            archive.write(tmp_path / "file.npz", b"one")
+            saving.write(tmp_path / "file.npz", b"one")
 
 
 KILLED = """
 import os, signal, sys
+from microgrid import saving
 from nn import archive
 
 step, moment, path = sys.argv[1:]
@@ -472,12 +474,12 @@ def sync_folder(descriptor):
 
 fsync = os.fsync
 if step == "write":
-    archive.open = File
+    saving.open = File
 elif step == "sync folder":
     os.fsync = sync_folder
 else:
     setattr(os, step, deadly(getattr(os, step)))
-archive.write(path, archive.pack("new"))
+saving.write(path, archive.pack("new"))
 """
 STEPS = [
     ("write", "midway"),
@@ -493,12 +495,12 @@ def test_killed_at_each_step_the_old_or_the_new_file_loads(tmp_path: Path) -> No
     for step, moment in STEPS:
         folder = tmp_path / f"{step} {moment}"
         folder.mkdir()
-        archive.write(path := folder / "file.npz", pack("old"))
+        saving.write(path := folder / "file.npz", pack("old"))
         command = [sys.executable, "-c", KILLED, step, moment, str(path)]
         assert subprocess.run(command, cwd=ROOT, check=False).returncode == -9
         found[step, moment] = unpack(archive.read(path))
         left_behind |= {it.name[:10] for it in folder.iterdir() if it != path}
-        archive.write(path, pack("newer"))
+        saving.write(path, pack("newer"))
         assert unpack(archive.read(path)) == "newer"
     replaced = STEPS.index(("replace", "after"))
     assert found == {at: "old" if index < replaced else "new" for index, at in enumerate(STEPS)}

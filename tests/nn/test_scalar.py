@@ -517,3 +517,11 @@ def test_what_is_refused(convert: object, error: type[Exception], message: str) 
     """By its name, with what was expected, at the user's line."""
     with pytest.raises(error, match=rf"(?s){message}.*, at test_scalar\.py:\d+"):
         convert()
+
+
+def test_each_network_turns_into_the_other_by_its_own_method() -> None:
+    """`model.to_scalar().to_array()` is the model, to the bit."""
+    model = nn.MLP(2, [3, 1], rng=0)
+    back = model.to_scalar(fused=True).to_array()
+    for (name, p), (other, q) in zip(model.named_parameters(), back.named_parameters(), strict=True):
+        assert (name, p.tolist()) == (other, q.tolist())
