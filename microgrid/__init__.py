@@ -8,9 +8,13 @@
 (-1.2599, 0.8399)
 """
 
-from microgrid import rules, sites, symbols as symbols
+import importlib
+import sys
+
+from microgrid import debugging, rules, sites
 from microgrid.anomaly import AnomalyError
-from microgrid.check import GradcheckError, gradcheck
+from microgrid.chain_rule import Derivation, Link, derive
+from microgrid.check import GradcheckError, gradcheck, gradgradcheck
 from microgrid.derivatives import grad
 from microgrid.functions import (
     abs,
@@ -48,6 +52,7 @@ from microgrid.functions import (
     negative,
     norm,
     permute,
+    positive,
     power,
     prod,
     relu,
@@ -75,24 +80,38 @@ from microgrid.functions import (
 )  # fmt: skip
 from microgrid.graph import Hook, Node, topological_order
 from microgrid.modes import detect_anomaly, enable_grad, is_grad_enabled, no_grad, set_grad_enabled
+from microgrid.printing import formula, latex
+from microgrid.proofs import Proof, prove
 from microgrid.rule import Rule
 from microgrid.sites import record_sites
 from microgrid.stale import StaleError
 from microgrid.steps import Contribution, Step, steps
+from microgrid.symbolic import expression, symbols
+from microgrid.tape import Change, Summary, Tape, record
 from microgrid.tensor import Tensor
+from microgrid.transforms import elementwise_grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 from microgrid.value import Value
 
 __microgrid_machinery__ = True
 __version__ = "0.1.0"
 
+if sys.gettrace() is not None:  # perhaps by a debugger
+    debugging.skip_machinery()
+    stepping = importlib.import_module("microgrid.stepping")
+
+step_limit = 2000  # nodes: a debugger that is attached steps through passes of no more, unless it is asked to
+
 __all__ = [
-    "AnomalyError", "Contribution", "GradcheckError", "Hook", "Node", "Rule", "StaleError", "Step", "Tensor",
-    "Value", "abs", "add", "apply", "astype", "binary_cross_entropy_with_logits", "broadcast_to", "clip",
-    "concatenate", "cos", "cumsum", "detect_anomaly", "divide", "dot", "einsum", "enable_grad", "exp",
-    "expand_dims", "expm1", "flip", "grad", "gradcheck", "index", "is_grad_enabled", "leaky_relu", "linear", "log",
-    "log1p", "log_softmax", "logsigmoid", "logsumexp", "matmul", "max", "maximum", "mean", "min", "minimum",
-    "multiply", "negative", "no_grad", "norm", "permute", "power", "prod", "record_sites", "relu", "reshape",
-    "rules", "set_grad_enabled", "sigmoid", "sign", "sin", "sites", "softmax", "softplus", "split", "sqrt",
-    "square", "squeeze", "stack", "std", "steps", "subtract", "sum", "swapaxes", "take_along_axis", "tan", "tanh",
-    "topological_order", "transpose", "var", "where",
+    "AnomalyError", "Change", "Contribution", "Derivation", "GradcheckError", "Hook", "Link", "Node", "Proof",
+    "Rule", "StaleError", "Step", "Summary", "Tape", "Tensor", "Value", "abs", "add", "apply", "astype",
+    "binary_cross_entropy_with_logits", "broadcast_to", "clip", "concatenate", "cos", "cumsum", "derive",
+    "detect_anomaly", "divide", "dot", "einsum", "elementwise_grad", "enable_grad", "exp", "expand_dims",
+    "expm1", "expression", "flip", "formula", "grad", "gradcheck", "gradgradcheck", "hessian", "hvp", "index",
+    "is_grad_enabled", "jacobian", "jvp", "latex", "leaky_relu", "linear", "log", "log1p", "log_softmax",
+    "logsigmoid", "logsumexp", "matmul", "max", "maximum", "mean", "min", "minimum", "multiply", "negative",
+    "no_grad", "norm", "permute", "positive", "power", "prod", "prove", "record", "record_sites", "relu",
+    "reshape", "rules", "set_grad_enabled", "sigmoid", "sign", "sin", "sites", "softmax", "softplus", "split",
+    "sqrt", "square", "squeeze", "stack", "std", "step_limit", "steps", "subtract", "sum", "swapaxes",
+    "symbols", "take_along_axis", "tan", "tanh", "topological_order", "transpose", "value_and_grad", "var",
+    "vjp", "where",
 ]  # fmt: skip
