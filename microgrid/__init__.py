@@ -15,7 +15,9 @@ from microgrid import debugging, rules, sites
 from microgrid.anomaly import AnomalyError
 from microgrid.chain_rule import Derivation, Link, derive
 from microgrid.check import GradcheckError, gradcheck, gradgradcheck
+from microgrid.compiled import Compiled, compile
 from microgrid.derivatives import grad
+from microgrid.explaining import Explanation, explain, why
 from microgrid.functions import (
     abs,
     add,
@@ -85,9 +87,9 @@ from microgrid.proofs import Proof, prove
 from microgrid.rule import Rule
 from microgrid.sites import record_sites
 from microgrid.stale import StaleError
-from microgrid.steps import Contribution, Step, steps
+from microgrid.steps import Contribution, Step, Summary, steps
 from microgrid.symbolic import expression, symbols
-from microgrid.tape import Change, Summary, Tape, record
+from microgrid.tape import Change, Tape, record
 from microgrid.tensor import Tensor
 from microgrid.transforms import elementwise_grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 from microgrid.value import Value
@@ -102,16 +104,16 @@ if sys.gettrace() is not None:  # perhaps by a debugger
 step_limit = 2000  # nodes: a debugger that is attached steps through passes of no more, unless it is asked to
 
 __all__ = [
-    "AnomalyError", "Change", "Contribution", "Derivation", "GradcheckError", "Hook", "Link", "Node", "Proof",
-    "Rule", "StaleError", "Step", "Summary", "Tape", "Tensor", "Value", "abs", "add", "apply", "astype",
-    "binary_cross_entropy_with_logits", "broadcast_to", "clip", "concatenate", "cos", "cumsum", "derive",
-    "detect_anomaly", "divide", "dot", "einsum", "elementwise_grad", "enable_grad", "exp", "expand_dims",
-    "expm1", "expression", "flip", "formula", "grad", "gradcheck", "gradgradcheck", "hessian", "hvp", "index",
-    "is_grad_enabled", "jacobian", "jvp", "latex", "leaky_relu", "linear", "log", "log1p", "log_softmax",
-    "logsigmoid", "logsumexp", "matmul", "max", "maximum", "mean", "min", "minimum", "multiply", "negative",
-    "no_grad", "norm", "permute", "positive", "power", "prod", "prove", "record", "record_sites", "relu",
-    "reshape", "rules", "set_grad_enabled", "sigmoid", "sign", "sin", "sites", "softmax", "softplus", "split",
-    "sqrt", "square", "squeeze", "stack", "std", "step_limit", "steps", "subtract", "sum", "swapaxes",
+    "AnomalyError", "Change", "Compiled", "Contribution", "Derivation", "Explanation", "GradcheckError", "Hook", "Link",
+    "Node", "Proof", "Rule", "StaleError", "Step", "Summary", "Tape", "Tensor", "Value", "abs", "add", "apply",
+    "astype", "binary_cross_entropy_with_logits", "broadcast_to", "clip", "compile", "concatenate", "cos",
+    "cumsum", "derive", "detect_anomaly", "divide", "dot", "einsum", "elementwise_grad", "enable_grad", "exp",
+    "expand_dims", "expm1", "explain", "expression", "flip", "formula", "grad", "gradcheck", "gradgradcheck", "hessian",
+    "hvp", "index", "is_grad_enabled", "jacobian", "jvp", "latex", "leaky_relu", "linear", "log", "log1p",
+    "log_softmax", "logsigmoid", "logsumexp", "matmul", "max", "maximum", "mean", "min", "minimum", "multiply",
+    "negative", "no_grad", "norm", "permute", "positive", "power", "prod", "prove", "record", "record_sites",
+    "relu", "reshape", "rules", "set_grad_enabled", "sigmoid", "sign", "sin", "sites", "softmax", "softplus",
+    "split", "sqrt", "square", "squeeze", "stack", "std", "step_limit", "steps", "subtract", "sum", "swapaxes",
     "symbols", "take_along_axis", "tan", "tanh", "topological_order", "transpose", "value_and_grad", "var",
-    "vjp", "where",
+    "vjp", "where", "why",
 ]  # fmt: skip

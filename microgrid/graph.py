@@ -388,6 +388,8 @@ class _NodeKind(kinds.Kind):
             recorded = recorded and modes.is_grad_enabled()
             if (watch := modes.anomalies()) is not None:
                 anomaly.check_value(rule, numbers, z, watch)
+            if modes.record() is not None:
+                return _noted(face, z, recorded and differentiable, rule, inputs, parameters)
         node: Node = object.__new__(face)
         if recorded and differentiable:
             if parameters:
@@ -398,6 +400,15 @@ class _NodeKind(kinds.Kind):
         if watched:
             stale.used(node, inputs)
         return node
+
+
+def _noted(
+    face: Any, z: Any, requires_grad: bool, rule: type[Rule], inputs: Sequence[Any], parameters: dict[str, Any]
+) -> Node:
+    """A node for a record: it remembers how it was made whether or not it has a gradient, and arrays as they came."""
+    node: Node = object.__new__(face)
+    node._begin(z, requires_grad, rule, tuple(inputs), parameters)
+    return node
 
 
 PLAIN = {float, int, bool, np.ndarray}

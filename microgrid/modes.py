@@ -13,6 +13,8 @@ from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, ClassVar, TypeVar, cast
 
+from microgrid import sites
+
 __microgrid_machinery__ = True
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -181,6 +183,34 @@ class detect_anomaly(Mode):
 
     def __init__(self, check_nan: bool = True, check_inf: bool = True) -> None:
         self._setting = (check_nan, check_inf)
+
+
+class recording(Mode):
+    """Within it every operation on nodes is recorded, whether or not it has a gradient; `compiled` reads the record.
+
+    Attributes
+    ----------
+    looks : list of str
+        What was done that a record cannot repeat, and where: a number looked at, data written to.
+    """
+
+    _stack = ContextVar("microgrid_recording", default=None)
+
+    def __init__(self) -> None:
+        self._setting = self
+        self.looks: list[str] = []
+
+
+def record() -> recording | None:
+    """The recording that goes on here and now."""
+    return cast("recording | None", recording._now(default=None))
+
+
+def look(operation: str) -> None:
+    """A number of a node is about to be looked at: what depends on it is not in any record."""
+    going_on = record() if special.count else None
+    if going_on is not None:
+        going_on.looks.append(f"{operation} at {sites.here()}")
 
 
 def is_grad_enabled() -> bool:

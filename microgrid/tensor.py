@@ -91,6 +91,8 @@ class Tensor(Node):
         After `t.data = ...`, `t -= ...` or a step of an optimiser, t holds another array, and one taken before is no
         longer its own.
         """
+        if modes.special.count:
+            modes.look("data")
         return stale.hand_out(self)
 
     @data.setter
@@ -125,6 +127,7 @@ class Tensor(Node):
         TypeError
             If it requires a gradient: what NumPy does with it would drop out of the graph.
         """
+        modes.look("numpy()")
         if self.requires_grad:
             raise TypeError(
                 "Can't call numpy() on Tensor that requires grad. "
@@ -150,6 +153,7 @@ class Tensor(Node):
         ValueError
             If there are several or none.
         """
+        modes.look("item()")
         if self._data.size != 1:
             raise ValueError(
                 f"item: a Tensor with {self._data.size} elements cannot be converted to Scalar, at {sites.here()}"
@@ -158,6 +162,7 @@ class Tensor(Node):
 
     def tolist(self) -> Any:
         """The numbers as nested lists of Python's."""
+        modes.look("tolist()")
         return self._data.tolist()
 
     # ------------------------------------------------------------------ shape
@@ -314,10 +319,12 @@ class Tensor(Node):
 
     def argmax(self, axis: int | None = None) -> Any:
         """Where the largest stands, as an integer array; it has no gradient."""
+        modes.look("argmax()")
         return functions.position("argmax", self, axis)
 
     def argmin(self, axis: int | None = None) -> Any:
         """Where the smallest stands, as an integer array; it has no gradient."""
+        modes.look("argmin()")
         return functions.position("argmin", self, axis)
 
     # ------------------------------------------------------------------ indexing
@@ -332,9 +339,11 @@ class Tensor(Node):
         )
 
     def _compared(self, compare: Callable[[Any, Any], Any], other: Any) -> Any:
+        modes.look("a comparison")
         return compare(self._data, _data(other)) if _operand(other) else NotImplemented
 
     def __bool__(self) -> bool:
+        modes.look("bool()")
         if self._data.size != 1:
             raise ValueError(
                 f"Boolean value of Tensor with {self._data.size} elements is ambiguous: "
@@ -343,19 +352,23 @@ class Tensor(Node):
         return bool(self._data)
 
     def __float__(self) -> float:
+        modes.look("float()")
         number = float(self.item())
         sites.warn_of_leaving(self, "float")
         return number
 
     def __int__(self) -> int:
+        modes.look("int()")
         number = int(self.item())
         sites.warn_of_leaving(self, "int")
         return number
 
     def __format__(self, spec: str) -> str:
+        modes.look("format()")
         return format(self.item(), spec) if spec else str(self)
 
     def __repr__(self) -> str:
+        modes.look("repr()")
         shown = np.array2string(self._data, precision=4, threshold=6, edgeitems=2, separator=", ", max_line_width=10**6)
         text = " ".join(shown.split())
         extra = f", shape={self.shape}" if len(text) > 40 else ""
@@ -367,6 +380,7 @@ class Tensor(Node):
     # ------------------------------------------------------------------ NumPy
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        modes.look("an array")
         if self.requires_grad:
             raise TypeError(
                 "Can't make a NumPy array of a Tensor that requires grad: it would drop out of the graph. "

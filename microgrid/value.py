@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from microgrid import functions, kinds, numpy_protocol, rules, sites
+from microgrid import functions, kinds, modes, numpy_protocol, rules, sites
 from microgrid.graph import NO_PARAMETERS, Node, node_kind
 from microgrid.passes import backward_of_floats, faces_of_floats
 from microgrid.rule import Rule
@@ -60,6 +60,8 @@ class Value(Node):
     @property
     def data(self) -> Any:
         """The number."""
+        if modes.special.count:
+            modes.look("data")
         return self._data
 
     @data.setter
@@ -82,6 +84,7 @@ class Value(Node):
 
     def item(self) -> Any:
         """The number, as torch says it."""
+        modes.look("item()")
         return self._data
 
     tolist = item
@@ -94,6 +97,7 @@ class Value(Node):
         TypeError
             If it requires a gradient.
         """
+        modes.look("numpy()")
         return self.__array__()
 
     def detach(self) -> Value:
@@ -166,16 +170,20 @@ class Value(Node):
     logsigmoid, maximum, minimum = functions.logsigmoid, functions.maximum, functions.minimum
 
     def _compared(self, compare: Callable[[Any, Any], Any], other: Any) -> Any:
+        modes.look("a comparison")
         return compare(self._data, _data(other)) if _operand(other) else NotImplemented
 
     def __bool__(self) -> bool:
+        modes.look("bool()")
         return bool(self._data)
 
     def __float__(self) -> float:
+        modes.look("float()")
         sites.warn_of_leaving(self, "float")
         return float(self._data)
 
     def __int__(self) -> int:
+        modes.look("int()")
         sites.warn_of_leaving(self, "int")
         return int(self._data)
 
@@ -186,15 +194,18 @@ class Value(Node):
         raise SympifyError(self)
 
     def __format__(self, spec: str) -> str:
+        modes.look("format()")
         return format(self._data, spec) if spec else str(self)
 
     def __repr__(self) -> str:
+        modes.look("repr()")
         text = f"Value(data={self._data}, grad={_shown(self._grad)})"
         return text if len(text) <= 80 else text[:76] + "...)"
 
     # ------------------------------------------------------------------ NumPy
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        modes.look("an array")
         if self.requires_grad:
             raise TypeError(
                 "Can't make a NumPy array of a Value that requires a gradient: it would drop out of the graph; "
