@@ -386,3 +386,13 @@ def test_a_loss_that_does_not_belong_is_answered_by_the_table() -> None:
         nn.compare(nn.MLP(2, [2], output="sigmoid", rng=0), np.eye(2), [0, 1], nn.CrossEntropyLoss())
     with pytest.raises(TypeError, match=r"nn.compare: expected a loss of nn, got 3, at test_comparison.py"):
         nn.compare(nn.MLP(2, [2], rng=0), np.eye(2), np.eye(2), 3)  # the repeats are named
+
+
+def test_a_gradient_that_is_zero_but_for_rounding_is_no_fault() -> None:
+    """On centred data an identity network has bias gradients of 1e-16: no error to speak of."""
+    X = np.random.default_rng(0).normal(size=(40, 3))
+    X -= X.mean(axis=0)
+    model = nn.MLP(3, [2, 3], activation="identity", rng=0)
+    report = nn.compare(model, X, X, nn.MSELoss(reduction="batchmean"))
+    assert report.worst < 1e-11
+    assert report.worst_differences < 1e-4
