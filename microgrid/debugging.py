@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
@@ -12,7 +13,7 @@ from microgrid import sites
 
 __microgrid_machinery__ = True
 
-MACHINERY = ("microgrid", "microgrid.[!r]*", "microgrid.rule", "namedtuple_*")  # patterns: all but microgrid.rules
+MACHINERY = ("microgrid", "microgrid.[!r]*", "microgrid.rule")  # patterns: all but microgrid.rules
 
 
 def debugger() -> Any:
@@ -38,6 +39,11 @@ def _last_pdb() -> Any:
     return getattr(getattr(pdb, "Pdb", None), "_last_pdb_instance", None)
 
 
+def off() -> bool:
+    """Whether the user wants passes never to be stepped unasked."""
+    return os.environ.get("MICROGRID_STEP") == "0"
+
+
 def is_bdb(attached: Any) -> bool:
     """Whether it is pdb or one of its kin, which do as they are told."""
     return attached is not None and not isinstance(attached, str) and hasattr(attached, "set_next")
@@ -46,21 +52,42 @@ def is_bdb(attached: Any) -> bool:
 def skip_machinery() -> None:
     """Have pdb, where it is attached, step over the engine: it stops on users' lines and in rules alone.
 
-    Breakpoints in the engine still stop it.
+    Breakpoints in the engine still stop it. Not if `MICROGRID_STEP=0` is in the environment.
     """
     attached = debugger()
-    if is_bdb(attached) and hasattr(attached, "skip"):
+    if is_bdb(attached) and hasattr(attached, "skip") and not off():
         attached.skip = {*(attached.skip or ()), *MACHINERY}
 
 
-def step_over() -> bool:
-    """Where pdb is about to stop at whatever runs next, have it stop at the user's next line; whether it was."""
+def step_over(stepping: bool = False) -> bool:
+    """Where pdb is about to stop at whatever runs next, have it stop at the user's next line; whether it was.
+
+    Parameters
+    ----------
+    stepping : bool, optional
+        It would be, had `leave` not held it back.
+    """
     attached = debugger()
-    if not is_bdb(attached) or attached.stopframe is not None:
+    if not is_bdb(attached) or (attached.stopframe is not None and not stepping):
         return False
     frame = sites.user_frame(sys._getframe(1))
     _command(attached, frame, lambda: attached.set_next(frame))
     return True
+
+
+def leave(frame: FrameType) -> bool:
+    """Whether the user steps through this frame, which is about to return: then nothing more stops in it."""
+    attached = debugger()
+    if is_bdb(attached) and attached.stopframe in (None, frame):
+        _command(attached, frame, lambda: attached.set_next(frame))
+        frame.f_trace = None  # or it would stop at the return as well
+        return True
+    return attached == "pydevd" and getattr(_of_pydevd(), "pydev_step_stop", None) is frame
+
+
+def _of_pydevd() -> Any:
+    """What pydevd knows of this thread: how its user steps, and in which frame."""
+    return getattr(threading.current_thread(), "additional_info", None)
 
 
 def _command(attached: Any, frame: FrameType, command: Callable[[], None]) -> None:
@@ -72,18 +99,42 @@ def _command(attached: Any, frame: FrameType, command: Callable[[], None]) -> No
     sys.settrace(tracer)
 
 
-def stop_in(frame: FrameType) -> None:
-    """Have the debugger that is attached, or else the one that `breakpoint()` calls, stop at the frame's next line."""
+def users_hook() -> Callable[[], Any] | None:
+    """What the user has put in place of pdb for `breakpoint()`, if that is what is to stop."""
+    if debugger() is not None or "pydevd" in sys.modules:
+        return None
+    if sys.breakpointhook is sys.__breakpointhook__ and not os.environ.get("PYTHONBREAKPOINT"):
+        return None
+    return sys.breakpointhook
+
+
+def stop_in(frame: FrameType, stepping: bool = False) -> None:
+    """Have the debugger that is attached, or else pdb, stop at the frame's next line.
+
+    Parameters
+    ----------
+    frame : frame
+    stepping : bool, optional
+        The user has come here by stepping, from a frame of which `leave` was told.
+    """
     attached = debugger()
     if is_bdb(attached):
         _command(attached, frame, attached.set_step)
+    elif stepping and attached == "pydevd":
+        _of_pydevd().pydev_step_stop = frame
     elif attached == "pydevd" or "pydevd" in sys.modules:
         import pydevd  # type: ignore[import-not-found]
 
         pydevd.settrace(suspend=True, trace_only_current_thread=True, patch_multiprocessing=False, stop_at_frame=frame)
-    elif sys.breakpointhook is sys.__breakpointhook__ and not os.environ.get("PYTHONBREAKPOINT"):
+    elif users_hook() is None:
         import pdb
 
-        pdb.Pdb(skip=MACHINERY).set_trace(frame)
-    else:
-        sys.breakpointhook()
+        attached = pdb.Pdb(skip=MACHINERY)
+        attached.reset()
+        outer: FrameType | None = frame  # as its set_trace does, which from Python 3.13 on stops between two lines
+        while outer is not None:
+            outer.f_trace = attached.trace_dispatch
+            attached.botframe = outer
+            outer = outer.f_back
+        attached.set_step()
+        sys.settrace(attached.trace_dispatch)

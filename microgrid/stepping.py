@@ -2,31 +2,31 @@
 
 The pass becomes a function with one statement for each node, newest first, and each statement carries the file and
 the line of the user that made the node: the program, walked in reverse. A debugger needs no plug-in for it. Nodes of
-one line are turns of a loop, because a jump back is what makes a debugger stop at a line again; where the file changes
-a new function begins.
+one line are turns of a loop whose head has no line at all, so that a debugger meets the line anew at each turn; where
+the file changes a new function begins.
 """
 
 from __future__ import annotations
 
 import ast
-import os
+import builtins
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from itertools import groupby
-from types import CodeType
-from typing import Any
+from types import CodeType, FrameType, FunctionType, ModuleType
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from microgrid import debugging, sites
 from microgrid.graph import Node, Walk, differentiate
-from microgrid.steps import Applied, Names, step_of
+from microgrid.steps import Names, applied_to, reached, step_of
 
 __microgrid_machinery__ = True
 
 STATEMENT = "node, g, inputs, contributions = proceed(node, g, differentiate(node, g, wanted, create_graph))"
-NOWHERE = 0  # a line that no file has, and no breakpoint
+NOWHERE = 0  # in a syntax tree: what stands on no line
 
 
 def unasked(order: Sequence[Node]) -> bool:
@@ -35,7 +35,7 @@ def unasked(order: Sequence[Node]) -> bool:
     Not if `MICROGRID_STEP=0` is in the environment, nor, for a debugger alone, above `mg.step_limit` nodes: the first
     time, a line on stderr says so.
     """
-    if os.environ.get("MICROGRID_STEP") == "0":
+    if debugging.off():
         return False
     if any(map(_breaks, order)):
         return True
@@ -70,107 +70,176 @@ def run(walk: Walk, names: Names | None = None, stop: bool = False) -> None:
         Have the debugger stop at the first node.
     """
     nodes = reached(walk)
-    if not nodes:
-        return
     debugging.skip_machinery()
-    passing = _Pass(walk, nodes, names or Names(walk.order))
-    functions = list(_functions(nodes, passing, stop or _breaks(nodes[0])))
+    passing = _Pass(walk, nodes, names or Names(walk.order), stop)
+    functions = list(_functions(nodes, passing))
     with np.errstate(all="ignore"):
         for function in functions:
-            passing.state = function(*passing.state)
-        debugging.step_over()
-
-
-def reached(walk: Walk) -> list[Node]:
-    """The operations that a gradient will reach, newest first."""
-    found = set(walk.gradients)
-    operations = []
-    for node in reversed(walk.order):
-        if node in found and node.rule is not None:
-            operations.append(node)
-            for position, x in enumerate(node.inputs):
-                wrt = node.rule.wrt[0 if node.rule.variadic else position]
-                if isinstance(x, Node) and x.requires_grad and wrt and (walk.wanted is None or x in walk.wanted):
-                    found.add(x)
-    return operations
+            function(*passing.state)
+        for node in walk.order:
+            if node.rule is None:
+                walk.arrive(node)  # the hooks of leaves
+    debugging.step_over(passing.followed)
 
 
 class _Pass:
-    """What the statements of a stepped pass call."""
+    """What the statements of a stepped pass call.
 
-    def __init__(self, walk: Walk, nodes: Sequence[Node], names: Names) -> None:
+    Attributes
+    ----------
+    state : tuple
+        What a function begins with: node, g, inputs, and the contributions of the node before.
+    last : set of int
+        The places of the nodes after which a function ends.
+    followed : bool
+        Whether a debugger's user steps, and is to find the next line where the pass goes on.
+    """
+
+    def __init__(self, walk: Walk, nodes: Sequence[Node], names: Names, stop: bool) -> None:
         self.walk, self.nodes, self.names, self.index = walk, nodes, names, 0
-        self.state = (nodes[0], walk.arrive(nodes[0]), nodes[0].inputs, ())
+        self.state: tuple[Any, ...] = (nodes[0], walk.arrive(nodes[0]), nodes[0].inputs, ())
+        self.last = set[int]()
+        self.followed = stop
 
     def proceed(self, node: Node, g: Any, shares: list[tuple[int, Any]]) -> tuple[Any, ...]:
         """Hand on the shares of a node, and go to the next: (node, g, inputs, contributions of the one before)."""
         __tracebackhide__ = __debuggerskip__ = True
-        assert node.rule is not None
         handed = self.walk.hand_on(node, g, shares)
-        numbers = tuple([getattr(x, "_data", x) for x in node.inputs])
-        applied = Applied(node.rule, g, node._data, numbers, node.parameters)
-        step = step_of(node, applied, handed, self.names, self.index, len(self.nodes))
+        step = step_of(node, applied_to(node, g), handed, self.names, self.index, len(self.nodes))
+        if self.index in self.last:
+            self.followed = debugging.leave(sys._getframe(1))
         self.index += 1
-        if self.index == len(self.nodes):
-            return None, None, (), step.contributions
-        following = self.nodes[self.index]
-        if _breaks(following):
-            debugging.stop_in(sys._getframe(1))
-        return following, self.walk.arrive(following), following.inputs, step.contributions
+        following = self.nodes[self.index] if self.index < len(self.nodes) else node
+        if following is not node:
+            g = self.walk.arrive(following)
+        self.state = (following, g, following.inputs, step.contributions)
+        return self.state
 
-    def begin(self) -> None:
-        """Have the debugger stop at the statement that comes next."""
+    def follow(self) -> None:
+        """Where a function begins: stop here, if this is where the user has stepped to."""
+        __tracebackhide__ = __debuggerskip__ = True
+        if self.followed and debugging.debugger() is not None:
+            debugging.stop_in(sys._getframe(1), stepping=self.index > 0)
+        self.followed = False
+
+    def halt(self) -> None:
+        """Where a node has a breakpoint: stop here."""
         __tracebackhide__ = __debuggerskip__ = True
         debugging.stop_in(sys._getframe(1))
+
+
+class _Turns(NamedTuple):
+    """Nodes that were made one after the other on one line."""
+
+    line: int
+    count: int  # type: ignore[assignment]  # a group is no sequence to be searched
+    before: tuple[tuple[str, int], ...]  # what is called before the first of them, and on which line
+
+
+def _functions(nodes: Sequence[Node], passing: _Pass) -> Iterator[Callable[..., None]]:
+    """A function for each run of nodes that one file has made."""
+    places, (file, line, top) = [], ("<microgrid backward>", 1, 1)
+    for index, node in enumerate(nodes):
+        if node._code is not None:  # else it stays where the node before it is
+            site = sites.resolve(node._code, node._instruction)
+            file, line, top = site.file, site.line, node._code.co_firstlineno
+        places.append((file, line, top, index if _breaks(node) else -1))
+    hook = debugging.users_hook()
+    scope = {
+        "differentiate": differentiate, "proceed": passing.proceed, "wanted": passing.walk.wanted,
+        "create_graph": passing.walk.create_graph, "follow": passing.follow, "halt": passing.halt, "hook": hook,
+        sites.MARK: True,
+    }  # fmt: skip
+    begun = 0
+    for file, of_file in groupby(places, key=lambda place: place[0]):
+        first, groups = begun, []
+        for (_, line, _, breaks), turns in groupby(of_file, key=lambda place: place):
+            before = []
+            if begun == first:  # pydevd stops where a call returns to
+                before.append(("follow()", line if debugging.debugger() == "pydevd" else NOWHERE))
+            if breaks >= 0:  # pdb's likes look at the frame that calls, and from Python 3.13 on stop in it at once
+                before.append(("hook()", line) if hook else ("halt()", NOWHERE))
+            groups.append(_Turns(line, len(list(turns)), tuple(before)))
+            begun += groups[-1].count
+        passing.last.add(begun - 1)
+        turns_of = {f"turns_{i}": [False] + [True] * (group.count - 2) for i, group in enumerate(groups)}
+        yield FunctionType(_code(file, places[first][2], tuple(groups)), _names_in(file) | scope | turns_of)
+
+
+def _names_in(file: str) -> dict[str, Any]:
+    """What the user's names mean in a file, for a debugger to evaluate: in the frames that wait, else in its module."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if frame.f_code.co_filename == file:
+            return {**frame.f_globals, **frame.f_locals}
+        frame = frame.f_back
+    modules = (vars(module) for module in list(sys.modules.values()) if isinstance(module, ModuleType))
+    return {"__builtins__": builtins, **next((names for names in modules if names.get("__file__") == file), {})}
 
 
 def _breaks(node: Node) -> bool:
     return node._extra is not None and bool(node._extra.get("breakpoint"))
 
 
-def _functions(nodes: Sequence[Node], passing: _Pass, stop: bool) -> Iterator[Callable[..., Any]]:
-    """A function for each run of nodes that one file has made."""
-    places = []
-    file, line = "<microgrid backward>", 1
-    for node in nodes:
-        if node._code is not None:  # else it stays where the node before it is
-            site = sites.resolve(node._code, node._instruction)
-            file, line = site.file, site.line
-        places.append((file, line))
-    scope = {
-        "differentiate": differentiate, "proceed": passing.proceed, "begin": passing.begin,
-        "wanted": passing.walk.wanted, "create_graph": passing.walk.create_graph,
-    }  # fmt: skip
-    for file, lines in groupby(places, key=lambda place: place[0]):
-        counts = tuple((line, len(list(same))) for line, same in groupby(line for _, line in lines))
-        turns = {f"turns_{i}": [False] + [True] * count for i, (_, count) in enumerate(counts)}  # popped from the end
-        function: dict[str, Any] = scope | turns
-        exec(_code(file, counts, stop), function)
-        yield function["backward"]
-        stop = False
+# ------------------------------------------------------------------------------------- the code of such a function
 
 
 @lru_cache(maxsize=64)  # a training loop makes the same graph again and again
-def _code(file: str, counts: tuple[tuple[int, int], ...], stop: bool) -> CodeType:
-    """The code of a function with so many turns on each line."""
-    body = [_statement("begin()", NOWHERE)] if stop else []
-    for i, (line, count) in enumerate(counts):
-        body.append(_statement(STATEMENT if count == 1 else f"while turns_{i}.pop(): {STATEMENT}", line))
-    body.append(_statement("return node, g, inputs, contributions", counts[-1][0]))
-    definition = _statement("def backward(node, g, inputs, contributions): pass", NOWHERE)
+def _code(file: str, top: int, groups: tuple[_Turns, ...]) -> CodeType:
+    """The code of a function whose definition stands at the line `top`, with so many turns on each line."""
+    body = []
+    for i, (line, count, before) in enumerate(groups):
+        for call, place in before:
+            body += _placed(call, place)
+        if before and before[-1][0] == "hook()":
+            body += _placed("node", NOWHERE)  # so that the line begins anew
+        if count > 1:
+            (loop,) = _placed(f"while turns_{i}.pop(): pass", NOWHERE)  # its last entry is False
+            assert isinstance(loop, ast.While)
+            loop.body = _placed(STATEMENT, line)
+            body += [*_placed(STATEMENT, line), loop]
+        body += _placed(STATEMENT, line)  # the first and the last stand alone: calls come before, the return after
+    (definition,) = _placed("def backward(node, g, inputs, contributions): pass", top)
     assert isinstance(definition, ast.FunctionDef)
     definition.body = body
-    return compile(ast.Module([definition], []), file, "exec")
+    module = compile(ast.Module([definition], []), file, "exec")
+    (code,) = (constant for constant in module.co_consts if isinstance(constant, CodeType))
+    return _without_nowhere(code)
 
 
-def _statement(text: str, line: int) -> ast.stmt:
+def _placed(text: str, line: int) -> list[ast.stmt]:
     """A statement, all of it on one line."""
-    (statement,) = ast.parse(f"def f(): {text}" if text.startswith("return") else text).body
-    if text.startswith("return"):
-        assert isinstance(statement, ast.FunctionDef)
-        (statement,) = statement.body
-    for part in ast.walk(statement):
+    tree = ast.parse(text)
+    for part in ast.walk(tree):
         if isinstance(part, ast.stmt | ast.expr | ast.arg):
             part.lineno = part.end_lineno = line
             part.col_offset = part.end_col_offset = 0
-    return statement
+    return tree.body
+
+
+def _without_nowhere(code: CodeType) -> CodeType:
+    """The code with no line in place of the line `NOWHERE`.
+
+    Notes
+    -----
+    A table of locations has entries of up to 8 units of code: 0x80 + 8 * kind + units - 1, where kind 15 is no
+    location, and kind 13 a line without columns, after which the difference from the line before follows as a signed
+    number, six bits a byte, the lowest first (CPython, Objects/locations.md, from 3.11 on).
+    """
+    table, before = bytearray(), code.co_firstlineno
+    for line, same in groupby(positions[0] for positions in code.co_positions()):
+        units = len(list(same))
+        while units:
+            length = min(units, 8)
+            units -= length
+            if not line:
+                table.append(0x80 | 15 << 3 | length - 1)
+                continue
+            table.append(0x80 | 13 << 3 | length - 1)
+            rest = line - before
+            rest, before = (-rest << 1 | 1 if rest < 0 else rest << 1), line
+            while rest >= 64:
+                table.append(0x40 | rest & 63)
+                rest >>= 6
+            table.append(rest)
+    return code.replace(co_linetable=bytes(table))

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from types import CodeType
 from typing import Any, NamedTuple
@@ -26,10 +27,42 @@ from microgrid.rule import Rule
 __microgrid_machinery__ = True
 
 
-class Applied(NamedTuple):
-    """The numbers of one node in a backward pass: what each of its derivatives is called with."""
+class Summary(NamedTuple):
+    """What a tape keeps of an array of more than 4,096 numbers. Of those that are finite: least, mean, largest."""
 
-    rule: type[Rule]
+    shape: tuple[int, ...]
+    dtype: str
+    least: float
+    mean: float
+    largest: float
+    not_finite: int
+
+    def __str__(self) -> str:
+        extent = f"{self.shape} {self.dtype} in [{self.least:.4g}, {self.largest:.4g}], mean {self.mean:.4g}"
+        return extent + (f", {self.not_finite} not finite" if self.not_finite else "")
+
+    def __repr__(self) -> str:
+        return one_line(f"<array {self}>")
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether all numbers are."""
+        return not self.not_finite
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Applied:
+    """The numbers of one node in a backward pass: what each of its derivatives is called with.
+
+    Attributes
+    ----------
+    rule : type of Rule, or None
+        None where the rule is a user's and the tape was read from a file.
+    g, z, inputs : number, array or Summary
+    parameters : dict
+    """
+
+    rule: type[Rule] | None
     g: Any
     z: Any
     inputs: tuple[Any, ...]
@@ -37,10 +70,12 @@ class Applied(NamedTuple):
 
     def share(self, position: int, g: Any) -> Any:
         """What the derivative for an input gives for a gradient g, before it is fitted to the input's shape."""
+        assert self.rule is not None
         wrt = self.rule.wrt[0 if self.rule.variadic else position]
         assert wrt is not None
-        kind = kinds.kind_of(self.z)
-        arguments, parameters = kind.arguments([g, self.z, *self.inputs]), kind.parameters(self.parameters)
+        z, *inputs = map(_standing_in, (self.z, *self.inputs))
+        kind = kinds.kind_of(z)
+        arguments, parameters = kind.arguments([_standing_in(g), z, *inputs]), kind.parameters(self.parameters)
         try:
             share = kinds.quietly(wrt, *arguments, **parameters)
         except (ArithmeticError, ValueError):
@@ -49,16 +84,26 @@ class Applied(NamedTuple):
             share = kind.again(wrt, arguments, parameters)
         return share[position] if self.rule.variadic else share
 
+    def __repr__(self) -> str:
+        rule = self.rule.__name__ if self.rule else "a rule"
+        return one_line(f"<{rule} applied to {', '.join(map(brief, self.inputs))}: {brief(self.z)}>")
+
+
+def _standing_in(x: Any) -> Any:
+    """A number; in place of the array of a summary one of its shape and type, which takes no room."""
+    return np.broadcast_to(np.ones((), x.dtype), x.shape) if isinstance(x, Summary) else x
+
 
 class Told(NamedTuple):
-    """What remains of `Applied` where the numbers were not kept."""
+    """What a file says of a contribution."""
 
     local: Any
     reduced: tuple[int, ...]
     formula: str
 
 
-class Contribution(NamedTuple):
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Contribution:
     """What one node adds to the gradient of one of its inputs.
 
     Attributes
@@ -74,6 +119,10 @@ class Contribution(NamedTuple):
         The input's gradient in this pass so far; None where this is the first share.
     after : number or array
         before + value, exactly.
+    position : int
+        Which of the node's inputs it is.
+    applied : Applied
+        The numbers that it was computed from.
     """
 
     input: Any
@@ -83,24 +132,28 @@ class Contribution(NamedTuple):
     before: Any
     after: Any
     position: int
-    applied: Applied | Told
+    applied: Applied
+    told: Told | None = None
 
     @property
     def local(self) -> Any:
         """dz/dx, of scalars: value = upstream * local. None for arrays."""
-        if isinstance(self.applied, Told):
-            return self.applied.local
+        if self.told:
+            return self.told.local
         z = self.applied.z
-        return None if isinstance(z, np.ndarray) else self.applied.share(self.position, kinds.kind_of(z).one(z))
+        if isinstance(z, (np.ndarray, Summary)):
+            return None
+        local = self.applied.share(self.position, kinds.kind_of(z).one(z))
+        return float(local) if isinstance(z, float) else local
 
     @property
     def reduced(self) -> tuple[int, ...]:
-        """The axes that broadcasting had repeated, and over which the share was summed."""
-        if isinstance(self.applied, Told):
-            return self.applied.reduced
-        if not isinstance(self.applied.g, np.ndarray):
+        """The axes of the share that broadcasting had repeated, and over which it was summed."""
+        if self.told:
+            return self.told.reduced
+        if not isinstance(self.applied.g, (np.ndarray, Summary)):
             return ()
-        given, own = np.shape(self.applied.share(self.position, self.applied.g)), np.shape(self.value)
+        given, own = np.shape(self.applied.share(self.position, self.applied.g)), shape(self.value)
         extra = len(given) - len(own)
         if extra < 0:
             return ()
@@ -109,19 +162,26 @@ class Contribution(NamedTuple):
     @property
     def formula(self) -> str:
         """How the share is computed, in the words of the rule: `g @ W`, `g * y, summed over axis 0`."""
-        if isinstance(self.applied, Told):
-            return self.applied.formula
-        words = written(self.applied.rule, self.position)
-        if self.reduced:
-            axes = ", ".join(map(str, self.reduced))
-            words += f", summed over {'axes' if len(self.reduced) > 1 else 'axis'} {axes}"
+        if self.told:
+            return self.told.formula
+        assert self.applied.rule is not None
+        own = shape(self.value)
+        words = written(self.applied.rule, self.position, len(own) == 1)
+        if not isinstance(self.applied.g, (np.ndarray, Summary)):
+            return words
+        given, reduced = np.shape(self.applied.share(self.position, self.applied.g)), self.reduced
+        if reduced:
+            words += f", summed over {'axes' if len(reduced) > 1 else 'axis'} {', '.join(map(str, reduced))}"
+        elif given != own:
+            words += f", the same for all of {own}"
         return words
 
     def __repr__(self) -> str:
-        return _one_line(f"<{self.label} as {self.slot}: += {brief(self.value)}, now {brief(self.after)}>")
+        return one_line(f"<{self.label} as {self.slot}: += {brief(self.value)}, now {brief(self.after)}>")
 
 
-class Step(NamedTuple):
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Step:
     """One node of a backward pass: its gradient comes from above, and its inputs take their shares.
 
     Attributes
@@ -133,19 +193,24 @@ class Step(NamedTuple):
         The node's name, or its number in the graph, as `%7`.
     module : str
         The path of the module in whose call the node was made; empty outside modules, or where no model was given.
-    upstream : number or array
-        dL/d(node), complete.
+    applied : Applied
+        What the rule's derivatives were called with: g, z, inputs and parameters, as numbers.
     contributions : tuple of Contribution
         One for each input that takes a share, in order.
     """
 
-    index: int  # type: ignore[assignment]  # a step is no sequence to be searched
+    index: int
     total: int
     node: Any
     label: str
     module: str
-    upstream: Any
+    applied: Applied
     contributions: tuple[Contribution, ...]
+
+    @property
+    def upstream(self) -> Any:
+        """dL/d(node), complete; as its hooks left it."""
+        return self.applied.g
 
     @property
     def name(self) -> str | None:
@@ -156,7 +221,7 @@ class Step(NamedTuple):
     @property
     def op(self) -> str:
         """The name of the rule."""
-        return self.node.rule.__name__ if self.node.rule else getattr(self.node, "op", "")
+        return self.node.rule.__name__ if self.node.rule else str(self.node.op)
 
     @property
     def rule(self) -> type[Rule] | None:
@@ -188,7 +253,7 @@ class Step(NamedTuple):
         return "  ".join([*parts, f"upstream {brief(self.upstream)}"])
 
     def __repr__(self) -> str:
-        return _one_line(f"<Step {self.index + 1}/{self.total}: {self.label}, {self.op}, {brief(self.upstream)}>")
+        return one_line(f"<Step {self.index + 1}/{self.total}: {self.label}, {self.op}, {brief(self.upstream)}>")
 
 
 def steps(root: Node, gradient: Any = None, *, params: Any = None) -> Iterator[Step]:
@@ -216,33 +281,48 @@ def steps(root: Node, gradient: Any = None, *, params: Any = None) -> Iterator[S
     """
     check_root(root, "steps")
     order = topological_order(root)
-    gradients: dict[Node, Any] = {root: seeded(root, gradient, create_graph=False)}
-    return stepped(order, gradients, Names(order, params))
+    walk = Walk(order, {root: seeded(root, gradient, create_graph=False)})
+    return _stepped(walk, Names(order, params))
 
 
-def stepped(order: list[Node], gradients: dict[Node, Any], names: Names) -> Iterator[Step]:
-    """The steps of a pass, given the gradients of its roots; see `steps`."""
-    total = sum(node.rule is not None and node.requires_grad for node in order)
-    passes = iter(Walk(order, gradients))
-    index = 0
+def _stepped(walk: Walk, names: Names) -> Iterator[Step]:
+    total, index = len(reached(walk)), 0
+    operations = (done for done in walk if done[0].rule is not None)
     while True:
         with np.errstate(all="ignore"):
-            done = next(passes, None)
+            done = next(operations, None)  # after the last operation, the hooks of leaves
         if done is None:
             break
-        node, upstream, shares = done
-        if node.rule is None:
-            continue
-        numbers = tuple([x._data if isinstance(x, Node) else x for x in node.inputs])
-        applied = Applied(node.rule, upstream, node._data, numbers, node.parameters)
-        yield step_of(node, applied, shares, names, index, total)
+        node, g, shares = done
+        yield step_of(node, applied_to(node, g), shares, names, index, total)
         index += 1
-    keep(order, gradients, None, False)
+    keep(walk.order, walk.gradients, None, False)
+
+
+def reached(walk: Walk) -> list[Node]:
+    """The operations that a gradient will reach, newest first."""
+    found = set(walk.gradients)
+    operations = []
+    for node in reversed(walk.order):
+        if node in found and node.rule is not None:
+            operations.append(node)
+            for position, x in enumerate(node.inputs):
+                wrt = node.rule.wrt[0 if node.rule.variadic else position]
+                if isinstance(x, Node) and x.requires_grad and wrt and (walk.wanted is None or x in walk.wanted):
+                    found.add(x)
+    return operations
+
+
+def applied_to(node: Node, g: Any) -> Applied:
+    """What the derivatives of a node's rule are called with for a gradient g."""
+    numbers = tuple([x._data if isinstance(x, Node) else x for x in node.inputs])
+    return Applied(node.rule, g, node._data, numbers, node.parameters)
 
 
 def step_of(node: Node, applied: Applied, shares: Sequence[Share], names: Names, index: int, total: int) -> Step:
-    """The step in which a node hands on its gradient."""
-    rule, labels = applied.rule, names.labels
+    """The step in which a node hands its gradient on."""
+    rule, labels = node.rule, names.labels
+    assert rule is not None
     contributions = tuple(
         [
             Contribution(x, labels[x], slot(rule, position), share, before, after, position, applied)
@@ -250,7 +330,7 @@ def step_of(node: Node, applied: Applied, shares: Sequence[Share], names: Names,
             for x in (node.inputs[position],)
         ]
     )
-    return Step(index, total, node, labels[node], names.module(node), applied.g, contributions)
+    return Step(index, total, node, labels[node], names.module(node), applied, contributions)
 
 
 def slot(rule: type[Rule], position: int) -> str:
@@ -322,7 +402,7 @@ def _calls(params: Any) -> Iterator[tuple[int, int, str]]:
 
 
 @cache
-def _of_wrt(code: CodeType) -> str:
+def _of_wrt(code: CodeType, vector: bool) -> str:
     """What a function returns, as its source has it; empty where the source is not to be had."""
     import ast  # here, since they take longer to import than the engine
     import inspect
@@ -332,13 +412,45 @@ def _of_wrt(code: CodeType) -> str:
     except (OSError, SyntaxError, TypeError):
         return ""
     returns = [node.value for node in ast.walk(tree) if isinstance(node, ast.Return) and node.value]
-    return ast.unparse(returns[-1]) if returns else ""
+    if not returns:
+        return ""
+    chosen = returns[-1]
+    if isinstance(chosen, ast.IfExp) and ast.unparse(chosen.test) == "vector":
+        chosen = chosen.body if vector else chosen.orelse
+    return ast.unparse(chosen)
 
 
-def written(rule: type[Rule], position: int) -> str:
-    """A derivative of a rule as its source writes it: `g * y`."""
+SPOKEN = {  # what rules write to have the shapes right
+    "kept(g, x, axis)": "g",
+    "kept(z, x, axis)": "z",
+    "count(x, axis)": "n",
+    "freedom(x, axis, correction)": "(n - correction)",
+    "rows(g).T @ rows(x)": "g.T @ x",
+    "inverse(axes)": "its inverse",
+}
+
+
+def written(rule: type[Rule], position: int, vector: bool = False) -> str:
+    """A derivative of a rule as its source writes it: `g * y`.
+
+    Parameters
+    ----------
+    rule : type of Rule
+    position : int
+    vector : bool, optional
+        Of an input with one axis; some rules tell it from a matrix.
+    """
     wrt = rule.wrt[0 if rule.variadic else position]
-    return _of_wrt(wrt.__code__) if wrt else ""
+    words = _of_wrt(wrt.__code__, vector) if wrt else ""
+    if rule.ours:
+        for code, spoken in SPOKEN.items():
+            words = words.replace(code, spoken)
+    return words
+
+
+def shape(x: Any) -> tuple[int, ...]:
+    """The shape of an array or of what a tape keeps of it; () of a number."""
+    return x.shape if isinstance(x, (np.ndarray, Summary)) else ()
 
 
 def finite(x: Any) -> bool:
@@ -355,13 +467,21 @@ def brief(x: Any) -> str:
     if isinstance(x, float):
         return f"{x:.6g}"
     if isinstance(x, np.ndarray):
+        if not x.ndim:
+            return f"{x.item():.6g}" if x.dtype.kind == "f" else str(x.item())
         if x.size <= 6:
-            return np.array2string(x, precision=4, threshold=6, max_line_width=1000).replace("\n", "")
+            return " ".join(np.array2string(x, precision=4, threshold=6, max_line_width=1000).split())
+        if x.size > SHOWN:
+            return f"{x.shape} {x.dtype}"
         low, high = (float(x.min()), float(x.max())) if x.dtype.kind == "f" else (x.min(), x.max())
         return f"{x.shape} in [{low:.4g}, {high:.4g}]"
     return "-" if x is None else str(x)
 
 
-def _one_line(text: str) -> str:
+SHOWN = 4096  # numbers: of an array of more, a line of text shows the shape alone, since debuggers ask all the time
+
+
+def one_line(text: str) -> str:
+    """A text as a debugger shows it beside a name: on one line, of at most 80 characters."""
     text = " ".join(text.split())
-    return text if len(text) <= 80 else f"{text[:76]}...>"
+    return text if len(text) <= 80 else f"{text[:76]}...{text[-1]}"

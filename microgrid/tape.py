@@ -14,42 +14,21 @@
 from __future__ import annotations
 
 import math
+import operator
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any, Literal, NamedTuple, overload
+from typing import Any, Literal, NamedTuple, SupportsIndex, TypeAlias, overload
 
 import numpy as np
 
-from microgrid import rules, saving, sites
-from microgrid.graph import Node, check_root, fast_pass, seeded, topological_order
-from microgrid.rule import Rule
-from microgrid.steps import Applied, Contribution, Names, Step, Told, step_of, stepped
+from microgrid import saving, sites, tape_files
+from microgrid.graph import Node, Share, Walk, check_root, fast_pass, keep as store, seeded, topological_order
+from microgrid.steps import Applied, Contribution, Names, Step, Summary, brief, one_line, reached, step_of
 
 __microgrid_machinery__ = True
 
 KEPT = 4096  # numbers: of an array of more, a tape keeps a summary
-VERSION = 1
-
-
-class Summary(NamedTuple):
-    """What a tape keeps of an array of more than 4,096 numbers. Of those that are finite: least, mean, largest."""
-
-    shape: tuple[int, ...]
-    dtype: str
-    least: float
-    mean: float
-    largest: float
-    not_finite: int
-
-    def __str__(self) -> str:
-        extent = f"{self.shape} {self.dtype} in [{self.least:.4g}, {self.largest:.4g}], mean {self.mean:.4g}"
-        return extent + (f", {self.not_finite} not finite" if self.not_finite else "")
-
-    @property
-    def is_finite(self) -> bool:
-        """Whether all numbers are."""
-        return not self.not_finite
 
 
 class Change(NamedTuple):
@@ -60,25 +39,8 @@ class Change(NamedTuple):
     after: Any
     contribution: Contribution
 
-
-class Recorded:
-    """A node of a tape that was read from a file: what was told of it, and no graph."""
-
-    rule: type[Rule] | None
-    inputs: tuple[Any, ...]
-
-    def __init__(self, told: Mapping[str, Any]) -> None:
-        self.name: str | None = told["name"]
-        self.op: str = told["op"]
-        self.rule = getattr(rules, self.op, None) if told["ours"] else None
-        self.requires_grad: bool = told["requires_grad"]
-        self.site = sites.Site(*told["site"]) if told["site"] else None
-        self.value = decoded(told["value"])
-        self.parameters: dict[str, Any] = {name: decoded(item) for name, item in told["parameters"].items()}
-        self.inputs = ()
-
     def __repr__(self) -> str:
-        return f"<{self.name or self.op or 'leaf'}, read from a file>"
+        return one_line(f"<step {self.index}: {brief(self.before)} -> {brief(self.after)}>")
 
 
 class Tape(Sequence[Step]):
@@ -88,15 +50,20 @@ class Tape(Sequence[Step]):
     ----------
     root : Node
         What was differentiated.
+    seed : number or array
+        The gradient that the pass began with.
     labels : dict of Node to str
         What each node of the graph is called, inputs before their consumers.
-    modules : dict of str to str
-        The module in whose call a node was made, by the node's label.
+    values : dict of Node to number, array or Summary
+        What each node held when the pass ran.
     """
 
-    def __init__(self, root: Any, seed: Any, steps: Callable[[], Iterable[Step]], labels: Mapping[Any, str]) -> None:
-        self.root, self.seed, self.labels = root, seed, labels
-        self._made = steps
+    def __init__(
+        self, root: Any, seed: Any, labels: Mapping[Any, str], values: Mapping[Any, Any], length: int,
+        steps: Callable[[], Iterable[Step]], hooked: Mapping[Any, Any],
+    ) -> None:  # fmt: skip
+        self.root, self.seed, self.labels, self.values = root, seed, labels, values
+        self._length, self._made, self._hooked = length, steps, hooked
 
     @cached_property
     def _steps(self) -> tuple[Step, ...]:
@@ -104,16 +71,18 @@ class Tape(Sequence[Step]):
 
     @cached_property
     def _nodes(self) -> dict[str, Any]:
-        return {label: node for node, label in self.labels.items()}
+        """The nodes by their labels, and by those names that are no labels."""
+        nodes = {node.name: node for node in reversed(list(self.labels)) if node.name}
+        return nodes | {label: node for node, label in self.labels.items()}
 
     def __len__(self) -> int:
-        return len(self._steps)
+        return self._length
 
     @overload
-    def __getitem__(self, index: int) -> Step: ...
+    def __getitem__(self, index: SupportsIndex) -> Step: ...
     @overload
     def __getitem__(self, index: slice) -> Sequence[Step]: ...
-    def __getitem__(self, index: int | slice) -> Step | Sequence[Step]:
+    def __getitem__(self, index: SupportsIndex | slice) -> Step | Sequence[Step]:
         if isinstance(index, slice):
             return self._steps[index]
         return self._steps[self._place(index)]
@@ -122,9 +91,9 @@ class Tape(Sequence[Step]):
         return iter(self._steps)
 
     def __repr__(self) -> str:
-        return f"<Tape of {len(self)} steps from {self.labels[self.root]}>"
+        return one_line(f"<Tape of {len(self)} steps from {self.labels[self.root]}>")
 
-    def before(self, index: int) -> dict[str, Any]:
+    def before(self, index: SupportsIndex) -> dict[str, Any]:
         """The gradients of this pass as they stand before a step (or, for `len(tape)`, at the end), by label.
 
         Parameters
@@ -143,6 +112,8 @@ class Tape(Sequence[Step]):
                 gradients[contribution.label] = contribution.after
         if end < len(self):
             gradients[self._steps[end].label] = self._steps[end].upstream
+        else:
+            gradients.update({self.labels[node]: gradient for node, gradient in self._hooked.items()})
         return gradients
 
     def changes(self, node: Any) -> list[Change]:
@@ -172,7 +143,7 @@ class Tape(Sequence[Step]):
         return next((step for step in self._steps if step.node is node), None)
 
     def node(self, given: Any) -> Any:
-        """A node of the graph, by itself or by its label.
+        """A node of the graph, by itself, its label or its name.
 
         Raises
         ------
@@ -180,38 +151,26 @@ class Tape(Sequence[Step]):
         """
         if isinstance(given, str) and given in self._nodes:
             return self._nodes[given]
-        if not isinstance(given, str) and given in self.labels:
+        if isinstance(given, (Node, tape_files.Recorded)) and given in self.labels:
             return given
-        known = ", ".join(list(self._nodes)[-8:])
-        what = repr(given) if isinstance(given, str) else f"a {type(given).__name__} that"
+        known = ", ".join(list(self.labels.values())[-8:])
+        what = repr(given) if isinstance(given, str) else f"this {type(given).__name__}"
         raise KeyError(f"{what} is no node of this graph, which has {known}, at {sites.here()}")
 
-    def _place(self, index: int) -> int:
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"step {index} of a tape of {len(self)} steps, at {sites.here()}")
-        return index % len(self)
+    def _place(self, index: SupportsIndex) -> int:
+        try:
+            place = operator.index(index)
+        except TypeError:
+            raise TypeError(f"a step's index: expected an int, got {index!r:.40}, at {sites.here()}") from None
+        if not -len(self) <= place < len(self):
+            raise IndexError(f"step {place} of a tape of {len(self)} steps, at {sites.here()}")
+        return place % len(self)
 
     # ------------------------------------------------------------------ files
 
     def to_dict(self) -> dict[str, Any]:
         """The tape in numbers, words, lists and dicts, as `save` writes it."""
-        places = {node: place for place, node in enumerate(self.labels)}
-        return {
-            "format": "microgrid tape",
-            "version": VERSION,
-            "root": places[self.root],
-            "seed": encoded(self.seed),
-            "nodes": [_node_told(node, label, places) for node, label in self.labels.items()],
-            "steps": [
-                {
-                    "node": places[step.node],
-                    "module": step.module,
-                    "upstream": encoded(step.upstream),
-                    "contributions": [_contribution_told(c) for c in step.contributions],
-                }
-                for step in self._steps
-            ],
-        }
+        return tape_files.told(self.root, self.seed, self.labels, self.values, self._steps, self._hooked)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the tape to a file, as JSON; whatever happens, the file is the old one or the new one.
@@ -236,32 +195,13 @@ class Tape(Sequence[Step]):
         OSError
             If it cannot be read.
         """
-        import json
-
+        with open(path, "rb") as file:
+            content = file.read()
         try:
-            with open(path, encoding="utf-8") as file:
-                return cls._from_dict(json.load(file))
-        except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
-            reason = f"{type(error).__name__}: {error}" if not isinstance(error, ValueError) else str(error)
-            raise ValueError(f"{os.fspath(path)} is no tape of microgrid's: {reason}, at {sites.here()}") from None
-
-    @classmethod
-    def _from_dict(cls, told: Any) -> Tape:
-        if not isinstance(told, dict) or told.get("format") != "microgrid tape":
-            raise ValueError("it does not say so")
-        if told["version"] != VERSION:
-            raise ValueError(f"it is of version {told['version']}, and this microgrid reads version {VERSION}")
-        nodes = [Recorded(node) for node in told["nodes"]]
-        for node, of in zip(nodes, told["nodes"], strict=True):
-            node.inputs = tuple(nodes[x["node"]] if _is_node(x) else decoded(x) for x in of["inputs"])
-        labels = {node: str(of["label"]) for node, of in zip(nodes, told["nodes"], strict=True)}
-        total = len(told["steps"])
-        steps = []
-        for index, of in enumerate(told["steps"]):
-            node, upstream = nodes[of["node"]], decoded(of["upstream"])
-            contributions = tuple(_contribution(node, labels, given) for given in of["contributions"])
-            steps.append(Step(index, total, node, labels[node], of["module"], upstream, contributions))
-        return cls(nodes[told["root"]], decoded(told["seed"]), lambda: steps, labels)
+            root, seed, labels, values, steps, hooked = tape_files.read(content)
+        except ValueError as error:
+            raise ValueError(f"{os.fspath(path)} is no tape of microgrid's: {error}, at {sites.here()}") from None
+        return cls(root, seed, labels, values, len(steps), lambda: steps, hooked)
 
 
 def record(root: Node, gradient: Any = None, *, params: Any = None, keep: Literal["some", "all"] = "some") -> Tape:
@@ -293,59 +233,91 @@ def record(root: Node, gradient: Any = None, *, params: Any = None, keep: Litera
     check_root(root, "record")
     if keep not in ("some", "all"):
         raise ValueError(f"record: keep: expected 'some' or 'all', got {keep!r}, at {sites.here()}")
-    limit = KEPT if keep == "some" else math.inf
+    return _recorded(root, gradient, params, KEPT if keep == "some" else math.inf, stored=True)
+
+
+def looked_at(root: Node, gradient: Any = None, params: Any = None) -> Tape:
+    """The tape, with every number, of a pass that stores no gradient and raises at none that is not finite."""
+    return _recorded(root, gradient, params, math.inf, stored=False)
+
+
+def _recorded(root: Node, gradient: Any, params: Any, limit: float, stored: bool) -> Tape:
     order = topological_order(root)
     names = Names(order, params)
     seed = seeded(root, gradient, create_graph=False)
-    if gradient is None and isinstance(seed, float):
-        numbers = [node._data for node in order]  # before hooks could change them
+    values = {node: _snapshot(node._data, limit) for node in order}  # before hooks could change them
+    walk = Walk(order, {root: seed})
+    nodes = reached(walk)
+    hooked: dict[Node, Any] = {}
+    rows: Callable[[], Iterable[_Row]] | None = None
+    if stored and gradient is None and isinstance(seed, float) and all(node.rule.ours for node in nodes if node.rule):
+        wanted = {node for node in order if node.requires_grad}
         if fast_pass(root):
-            return Tape(root, seed, lambda: _replayed(order, numbers, seed, names), names.labels)
-    steps = [_kept(step, limit) for step in stepped(order, {root: seed}, names)]
-    return Tape(root, _snapshot(seed, limit), lambda: steps, names.labels)
+            rows = lambda: _replayed(nodes, wanted, values, seed)  # noqa: E731
+    if rows is None:
+        if not stored:
+            walk.watch = None
+        kept, hooked = _walked(walk, limit)
+        if stored:
+            store(order, walk.gradients, None, False)
+        rows = lambda: kept  # noqa: E731
+
+    def steps() -> Iterator[Step]:  # when they are first looked at
+        for index, (node, g, shares) in enumerate(rows()):
+            numbers = tuple([values[x] if isinstance(x, Node) else _snapshot(x, limit) for x in node.inputs])
+            applied = Applied(node.rule, g, values[node], numbers, node.parameters)
+            yield step_of(node, applied, shares, names, index, len(nodes))
+
+    return Tape(root, _snapshot(seed, limit), names.labels, values, len(nodes), steps, hooked)
 
 
-def _replayed(order: list[Node], numbers: list[Any], seed: float, names: Names) -> Iterator[Step]:
-    """The steps of a pass over floats that has been run, from the numbers that it met; made when first looked at."""
-    of = dict(zip(order, numbers, strict=True))
-    gradients = {order[-1]: seed}
-    reached = [node for node in reversed(order) if node.rule is not None and node.requires_grad]
-    for index, node in enumerate(reached):
-        rule, upstream = node.rule, gradients[node]
+_Row: TypeAlias = tuple[Node, Any, list[Share]]  # a node, its gradient, and what it handed on
+
+
+def _replayed(nodes: list[Node], wanted: set[Node], values: dict[Node, Any], seed: float) -> Iterator[_Row]:
+    """The rows of a pass over floats that has been run, from the numbers that it met."""
+    gradients = {nodes[0]: seed}
+    for node in nodes:
+        rule, g = node.rule, gradients[node]
         assert rule is not None
-        inputs = tuple([of[x] if isinstance(x, Node) else x for x in node.inputs])
-        applied = Applied(rule, upstream, of[node], inputs, node.parameters)
+        numbers = tuple([values[x] if isinstance(x, Node) else x for x in node.inputs])
+        applied = Applied(rule, g, values[node], numbers, node.parameters)
         shares = []
         for position, x in enumerate(node.inputs):
-            if isinstance(x, Node) and x.requires_grad and rule.wrt[0 if rule.variadic else position]:
-                share, before = float(applied.share(position, upstream)), gradients.get(x)
+            if isinstance(x, Node) and x in wanted and rule.wrt[0 if rule.variadic else position]:
+                share, before = float(applied.share(position, g)), gradients.get(x)
                 gradients[x] = after = share if before is None else before + share
                 shares.append((position, share, before, after))
-        yield step_of(node, applied, shares, names, index, len(reached))
+        yield node, g, shares
 
 
-def _kept(step: Step, limit: float) -> Step:
-    """The step with arrays of its own, that nobody writes to."""
-    if not isinstance(step.upstream, np.ndarray) and not isinstance(step.node._data, np.ndarray):
-        return step  # floats and their like never change
-    upstream, applied = _snapshot(step.upstream, limit), None
-    if step.contributions and isinstance(met := step.contributions[0].applied, Applied):
-        z, *inputs = [_snapshot(x, limit) for x in (met.z, *met.inputs)]
-        if not any(isinstance(x, Summary) for x in (upstream, z, *inputs)):
-            applied = Applied(met.rule, upstream, z, tuple(inputs), met.parameters)
-    contributions = tuple(
-        c._replace(
-            value=_snapshot(c.value, limit),
-            before=_snapshot(c.before, limit),
-            after=_snapshot(c.after, limit),
-            applied=applied or Told(c.local, c.reduced, c.formula),
-        )
-        for c in step.contributions
-    )
-    return step._replace(upstream=upstream, contributions=contributions)
+def _walked(walk: Walk, limit: float) -> tuple[list[_Row], dict[Node, Any]]:
+    """Run a walk: its rows in arrays of the tape's own, each copied once; and what hooks made of leaves' gradients."""
+    rows: list[_Row] = []
+    latest = {node: (gradient, _snapshot(gradient, limit)) for node, gradient in walk.gradients.items()}
+    hooked = {}
+    with np.errstate(all="ignore"):
+        for node, g, shares in walk:
+            met, kept = latest[node]
+            if met is not g:  # a hook has replaced it
+                kept = _snapshot(g, limit)
+            if node.rule is None:
+                if met is not g:
+                    hooked[node] = kept
+                continue
+            row = []
+            for position, share, before, after in shares:
+                x = node.inputs[position]
+                was = latest[x][1] if before is not None else None
+                part = kept if share is g else _snapshot(share, limit)
+                latest[x] = (after, part if after is share else _snapshot(after, limit))
+                row.append((position, part, was, latest[x][1]))
+            rows.append((node, kept, row))
+    return rows, hooked
 
 
 def _snapshot(x: Any, limit: float) -> Any:
+    """A number as it is; an array as one that nobody writes to, or what is kept of it."""
     if not isinstance(x, np.ndarray):
         return x
     if x.size <= limit:
@@ -353,104 +325,6 @@ def _snapshot(x: Any, limit: float) -> Any:
         copied.setflags(write=False)
         return copied
     ok = x[np.isfinite(x)] if x.dtype.kind == "f" else x
-    low, mean, high = (float(f(ok)) for f in (np.min, np.mean, np.max)) if ok.size else (math.nan,) * 3
-    return Summary(x.shape, str(x.dtype), low, mean, high, x.size - ok.size)
-
-
-# --------------------------------------------------------------------------------------- numbers as JSON and back
-
-
-def encoded(x: Any) -> Any:
-    """A number, array, or parameter of a rule in what JSON has; everything else as its text."""
-    if x is None or isinstance(x, (bool, str)) or (isinstance(x, (int, float)) and math.isfinite(x)):
-        return x
-    if isinstance(x, float):
-        return {"float": str(x)}
-    if isinstance(x, np.ndarray) and x.dtype.kind in "fiub":
-        flat = [encoded(number) for number in x.ravel().tolist()]
-        return {"array": flat, "shape": list(x.shape), "dtype": x.dtype.str}
-    if isinstance(x, Summary):
-        return {"summary": [encoded(field) for field in x]}
-    if type(x).__name__ == "Fraction":
-        return {"fraction": str(x)}
-    if isinstance(x, (tuple, list)):
-        return {"tuple": [encoded(item) for item in x]}
-    if isinstance(x, slice):
-        return {"slice": [encoded(item) for item in (x.start, x.stop, x.step)]}
-    return {"text": str(x)}
-
-
-def decoded(x: Any) -> Any:
-    """What `encoded` was given.
-
-    Raises
-    ------
-    ValueError
-        If it is nothing that `encoded` gives.
-    """
-    if not isinstance(x, dict):
-        if isinstance(x, list):
-            raise ValueError("a list stands where a number should")
-        return x
-    (kind, given), *rest = x.items()
-    if kind == "array":
-        array = np.array([decoded(number) for number in given], np.dtype(x["dtype"])).reshape(x["shape"])
-        array.setflags(write=False)
-        return array
-    if rest or kind not in _DECODERS:
-        raise ValueError(f"{kind!r} is no kind of number")
-    return _DECODERS[kind](given)
-
-
-def _fraction(text: str) -> Any:
-    from fractions import Fraction
-
-    return Fraction(text)
-
-
-_DECODERS: dict[str, Any] = {
-    "float": lambda text: {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}[text],
-    "summary": lambda fields: Summary(*(tuple(decoded(fields[0])), *map(decoded, fields[1:]))),
-    "fraction": _fraction,
-    "tuple": lambda items: tuple(map(decoded, items)),
-    "slice": lambda items: slice(*map(decoded, items)),
-    "text": str,
-}
-
-
-def _node_told(node: Any, label: str, places: Mapping[Any, int]) -> dict[str, Any]:
-    value = node.value if isinstance(node, Recorded) else _snapshot(node._data, KEPT)
-    return {
-        "label": label,
-        "name": node.name,
-        "op": node.op if isinstance(node, Recorded) else node.rule.__name__ if node.rule else "",
-        "ours": node.rule is not None and node.rule.ours,
-        "requires_grad": node.requires_grad,
-        "site": list(node.site) if node.site else None,
-        "value": encoded(value),
-        "parameters": {name: encoded(item) for name, item in node.parameters.items()},
-        "inputs": [
-            {"node": places[x]} if isinstance(x, (Node, Recorded)) else encoded(_snapshot(x, KEPT)) for x in node.inputs
-        ],
-    }
-
-
-def _contribution_told(c: Contribution) -> dict[str, Any]:
-    return {
-        "position": c.position,
-        "slot": c.slot,
-        **{name: encoded(getattr(c, name)) for name in ("value", "before", "after", "local")},
-        "reduced": list(c.reduced),
-        "formula": c.formula,
-    }
-
-
-def _contribution(node: Recorded, labels: Mapping[Any, str], of: Mapping[str, Any]) -> Contribution:
-    x = node.inputs[of["position"]]
-    told = Told(decoded(of["local"]), tuple(of["reduced"]), str(of["formula"]))
-    value, before, after = (decoded(of[name]) for name in ("value", "before", "after"))
-    return Contribution(x, labels[x], str(of["slot"]), value, before, after, of["position"], told)
-
-
-def _is_node(x: Any) -> bool:
-    return isinstance(x, dict) and "node" in x
+    with np.errstate(all="ignore"):
+        low, mean, high = (float(f(ok)) for f in (np.min, np.mean, np.max)) if ok.size else (math.nan,) * 3
+    return Summary(x.shape, x.dtype.str, low, mean, high, x.size - ok.size)
