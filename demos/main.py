@@ -177,7 +177,8 @@ def neuron(train: Part) -> tuple[mg.Value, float]:
 def save_curves(history: nn.History, out: Path) -> Path:
     """The loss over the epochs: a picture with matplotlib, a table without."""
     try:
-        path = viz.curves(history, out / "loss.svg", title="Breast cancer, MLP 30-16-1", ylabel="cross-entropy")
+        figure = viz.curves(history, title="Breast cancer, MLP 30-16-1", ylabel="cross-entropy (nats)")
+        path = viz.save(figure, out / "loss.svg")
     except ModuleNotFoundError as missing:
         print(f"({missing}: here is a table in place of the picture)")
         path = out / "loss.csv"

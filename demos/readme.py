@@ -1,13 +1,11 @@
 """The README's picture: runs the session beside it, and draws what it computed.
 
-`python -m demos.readme` writes `demos/pictures/neuron.svg` anew (it needs the program dot).
+`python -m demos.readme` writes `demos/pictures/neuron.svg` anew.
 """
 
 import doctest
 from pathlib import Path
 from typing import Any
-
-import graphviz
 
 import viz
 
@@ -23,11 +21,11 @@ def session() -> dict[str, Any]:
     return names
 
 
-def picture() -> graphviz.Digraph:
+def picture() -> viz.Graph:
     """The graph that the session draws."""
-    drawn: graphviz.Digraph = session()["picture"]
+    drawn: viz.Graph = session()["picture"]
     return drawn
 
 
 if __name__ == "__main__":
-    print(viz.save(picture(), ROOT / "demos" / "pictures" / "neuron.svg"))
+    print(picture().save(ROOT / "demos" / "pictures" / "neuron.svg"))

@@ -12,11 +12,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from sys import gettrace
-from types import FunctionType, MethodType
+from types import FunctionType, MethodType, ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -55,15 +56,20 @@ class Compiled:
         self.function = function
         self.source, self.why = "", ""
         self.replays = self.recordings = 0
-        self._around = list(_surroundings(function))
+        self._around: list[Callable[[], tuple[Any, ...]]] = []
+        self._generators: list[Any] = []
+        self._seen: tuple[Any, ...] = ()  # what stood around the function when it was recorded: kept, so that no other
+        self._ids: list[int] | None = None  # object can have the identity of one of these
         self._known: dict[Any, _Replay | None] = {}
         self._lock = threading.RLock()
 
     def __call__(self, *args: Any, **keywords: Any) -> Tensor:
         key = self._key(args, keywords)
-        if key is None or modes.special.count or (gettrace() is not None and debugging.debugger() is not None):
+        if key is None or modes.special.count or (sys.gettrace() is not None and debugging.debugger() is not None):
             return self._eager(args, keywords)
         with self._lock:
+            if [id(x) for look in self._around for x in look()] != self._ids:
+                self._look_around()
             if key not in self._known:
                 return self._record(key, args, keywords)
             replay = self._known[key]
@@ -79,8 +85,8 @@ class Compiled:
         return f"<compiled {name}: {self.replays} replays, {self.recordings} recordings>"
 
     def _key(self, args: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
-        """What a recording depends on but for the numbers in arrays; None where that cannot be told."""
-        key: list[Any] = [look() for look in self._around]
+        """What of the arguments a recording depends on, all but numbers in arrays; None where that cannot be told."""
+        key: list[Any] = []
         for x in (*args, *keywords.values()) if keywords else args:
             if isinstance(x, Tensor):
                 if x.requires_grad and (x.rule is not None or (x._extra is not None and "hooks" in x._extra)):
@@ -96,6 +102,16 @@ class Compiled:
                 return None
         return (*key, *keywords) if keywords else tuple(key)
 
+    def _look_around(self) -> None:
+        """Something around the function is not what it was: what was recorded is of no use any more."""
+        self._known.clear()
+        self._around, self._generators = _surroundings(self.function)
+        self._remember()
+
+    def _remember(self) -> None:
+        self._seen = tuple(x for look in self._around for x in look())
+        self._ids = [id(x) for x in self._seen]
+
     def _eager(self, args: tuple[Any, ...], keywords: dict[str, Any]) -> Tensor:
         loss = _loss(self.function(*args, **keywords))
         loss.backward()
@@ -108,13 +124,15 @@ class Compiled:
         self.recordings += 1
         replay: _Replay | None = None
         try:
-            replay = _recorded(self.function, given, named)
+            with _undrawn(self._generators):
+                replay = _recorded(self.function, given, named)
             self.source, self.why = replay.source, ""
         except CannotCaptureError as error:
             self.why = str(error)
         if len(self._known) >= RECORDINGS:
             del self._known[next(iter(self._known))]
         self._known[key] = replay
+        self._remember()  # the recording itself may have left something, as modules remember their calls
         return self._eager(args, keywords)
 
 
@@ -372,8 +390,16 @@ def _check_equal(replay: _Replay, loss: Tensor, args: list[Any], keywords: dict[
 # ------------------------------------------------------------------------------------- what stands around a function
 
 
-def _surroundings(function: Any) -> Iterator[Callable[[], Any]]:
-    """Looks at what a function may read besides its arguments: plain numbers, and the modes of modules."""
+def _surroundings(function: Any) -> tuple[list[Callable[[], tuple[Any, ...]]], list[Any]]:
+    """Looks at what a function may read besides its arguments; each gives objects that are told apart by identity.
+
+    What is in its closure and in its globals, the plain numbers of objects there, all that a module holds, and the same
+    of the functions that it calls.
+
+    Generators of random numbers among it come second.
+    """
+    looks: list[Callable[[], tuple[Any, ...]]] = []
+    generators: list[Any] = []
     seen = set[int]()
     waiting = [function]
     while waiting and len(seen) < 1000:
@@ -381,46 +407,71 @@ def _surroundings(function: Any) -> Iterator[Callable[[], Any]]:
         if id(x) in seen:
             continue
         seen.add(id(x))
-        if isinstance(x, MethodType):
+        if _draws(x):
+            generators.append(x)
+        elif isinstance(x, MethodType):
             waiting += [x.__func__, x.__self__]
         elif isinstance(x, functools.partial):
             waiting += [x.func, *x.args, *x.keywords.values()]
         elif isinstance(x, FunctionType):
-            if sites.MARK in x.__globals__:
+            if sites.MARK in x.__globals__ and not x.__closure__:
                 continue
-            for cell in x.__closure__ or ():
-                yield functools.partial(_plain_in_cell, cell)
-                waiting += _contents(cell)
-            for name in x.__code__.co_names:
-                if name in x.__globals__:
-                    yield functools.partial(_plain_in, x.__globals__, name)
-                    waiting.append(x.__globals__[name])
-            waiting += x.__defaults__ or ()
-        elif hasattr(x, "modules") and hasattr(x, "training"):
-            members = list(x.modules())
-            yield functools.partial(_modes, members)
-        elif not isinstance(x, (*PLAIN, Node, np.ndarray, type)) and hasattr(x, "__dict__"):
-            for name, item in vars(x).items():
-                if isinstance(item, PLAIN):
-                    yield functools.partial(_plain_in, vars(x), name)
+            cells, names = x.__closure__ or (), [name for name in x.__code__.co_names if name in x.__globals__]
+            looks.append(functools.partial(_around, cells, x.__globals__, names))
+            waiting += [*_contents(cells), *(x.__globals__[name] for name in names), *(x.__defaults__ or ())]
+        elif hasattr(x, "named_parameters") and hasattr(x, "modules"):
+            for module in x.modules():
+                looks.append(functools.partial(_held, module))
+                waiting += filter(_draws, vars(module).values())
+        elif hasattr(x, "__dict__") and not isinstance(x, (Node, type, ModuleType, Compiled)):
+            looks.append(functools.partial(_plain, x))
+            waiting += [item for item in vars(x).values() if callable(item) or _draws(item)]
+    return looks, generators
 
 
-def _contents(cell: Any) -> list[Any]:
+def _draws(x: Any) -> bool:
+    """Whether it is one of NumPy's generators."""
+    return hasattr(x, "bit_generator")
+
+
+@contextlib.contextmanager
+def _undrawn(generators: Sequence[Any]) -> Iterator[None]:
+    """Whatever is drawn inside, the generators, Python's and NumPy's global ones too, go on as if it had not been."""
+    states = [(x.bit_generator, x.bit_generator.state) for x in generators]
+    python, numpy = sys.modules.get("random"), sys.modules.get("numpy.random")
+    before = python and python.getstate(), numpy and numpy.get_state()
     try:
-        return [cell.cell_contents]
-    except ValueError:  # not yet filled
-        return []
+        yield
+    finally:
+        for source, state in states:
+            source.state = state
+        if python:
+            python.setstate(before[0])
+        if numpy:
+            numpy.set_state(before[1])
 
 
-def _plain_in_cell(cell: Any) -> Any:
-    contents = _contents(cell)
-    return contents[0] if contents and isinstance(contents[0], PLAIN) else None
+def _contents(cells: Sequence[Any]) -> list[Any]:
+    filled = []
+    for cell in cells:
+        with contextlib.suppress(ValueError):  # not yet filled
+            filled.append(cell.cell_contents)
+    return filled
 
 
-def _plain_in(where: Any, name: str) -> Any:
-    x = where.get(name)
-    return x if isinstance(x, PLAIN) else None
+def _around(cells: Sequence[Any], scope: dict[str, Any], names: Sequence[str]) -> tuple[Any, ...]:
+    return (*_contents(cells), *[scope.get(name) for name in names])
 
 
-def _modes(modules: Sequence[Any]) -> tuple[Any, ...]:
-    return tuple([module.training for module in modules])
+def _plain(x: Any) -> tuple[Any, ...]:
+    return tuple([item for item in vars(x).values() if isinstance(item, PLAIN)])
+
+
+def _held(x: Any) -> tuple[Any, ...]:
+    held: list[Any] = list(vars(x).values())
+    for item in vars(x).values():
+        if isinstance(item, (list, tuple)):
+            held += item
+        elif isinstance(item, dict):
+            held += item.values()
+    return tuple(held)

@@ -7,7 +7,6 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from types import FunctionType
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -16,7 +15,7 @@ import microgrid as mg
 from nn.batches import Batch, LossFunction, Pair, source
 from nn.datasets import DataLoader, Dataset
 from nn.init import Rng
-from nn.losses import BCELoss, as_written, binary_cross_entropy
+from nn.losses import BCELoss, NLLLoss, as_written, binary_cross_entropy
 from nn.module import Module
 from nn.optim import Optimizer
 from nn.targets import Array, check_count
@@ -220,8 +219,8 @@ class _Trainer:
 
     def __post_init__(self) -> None:
         self.named = list(self.model.named_parameters())
-        model = self.model
-        self.compiled = mg.compile(lambda x, y: self.cost(model(x), y)) if _ours(model, self.loss) else None
+        model, loss = self.model, self.loss
+        self.compiled = mg.compile(lambda x, y: _checked(loss(model(x), y))) if _ours(model, loss) else None
 
     def run(self, epoch: int, batches: Iterable[Batch]) -> float:
         """One epoch; its loss."""
@@ -256,18 +255,7 @@ class _Trainer:
         return value
 
     def cost(self, output: mg.Tensor, y: Array) -> mg.Tensor:
-        cost = self.loss(output, y)
-        if not isinstance(cost, mg.Tensor):
-            raise TypeError(
-                f"nn.fit: the loss gave {cost!r} of type {type(cost).__name__}, expected a Tensor of one number, "
-                f"computed from the output by microgrid's functions, at {mg.sites.here()}"
-            )
-        if cost.size != 1:
-            raise ValueError(
-                f"nn.fit: the loss has shape {cost.shape}, expected one number; choose a reduction other than 'none', "
-                f"at {mg.sites.here()}"
-            )
-        return cost
+        return _checked(self.loss(output, y))
 
     def evaluate(self, batches: Iterable[Batch], epoch: int = 0) -> tuple[float, float | None]:
         """Loss and metric in evaluation mode, without a graph."""
@@ -286,10 +274,26 @@ class _Trainer:
         return value, _measure(self.metric, _joined(outputs), _joined(targets)) if self.metric and epoch else None
 
 
+def _checked(cost: mg.Tensor) -> mg.Tensor:
+    """What a loss gave, if it can be descended."""
+    if not isinstance(cost, mg.Tensor):
+        raise TypeError(
+            f"nn.fit: the loss gave {cost!r} of type {type(cost).__name__}, expected a Tensor of one number, "
+            f"computed from the output by microgrid's functions, at {mg.sites.here()}"
+        )
+    if cost.size != 1:
+        raise ValueError(
+            f"nn.fit: the loss has shape {cost.shape}, expected one number; choose a reduction other than 'none', "
+            f"at {mg.sites.here()}"
+        )
+    return cost
+
+
 def _ours(model: Module, loss: LossFunction) -> bool:
-    """Whether model and loss are all of this package: then a step has no effect but its gradients, and is replayed."""
-    ours = [*map(type, model.modules()), loss if isinstance(loss, FunctionType) else type(loss)]
-    return all(kind.__module__.partition(".")[0] == "nn" for kind in ours)
+    """Whether a step may be replayed: model and loss are of this package, and the loss does not look at the output."""
+    modules = [*model.modules(), loss]
+    ours = all(type(module).__module__.partition(".")[0] == "nn" for module in modules)
+    return ours and not isinstance(loss, BCELoss | NLLLoss)
 
 
 class _Best:

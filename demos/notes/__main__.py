@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from demos.notes.claim import claims
-from demos.notes.printing import LEGEND, at_length, table
+from demos.notes.printing import LEGEND, SYMBOLS, at_length, table
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -16,6 +16,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m demos.notes", description=__doc__)
     parser.add_argument("id", nargs="*", help="show these claims at length: 004.22; or those of a note: 004")
     parser.add_argument("--wrong", action="store_true", help="only what is wrong")
+    parser.add_argument("--prove", action="store_true", help="also prove or refute what is algebra (minutes, for all)")
     given = parser.parse_args(arguments)
 
     known = claims()
@@ -29,8 +30,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = [claim for claim in chosen if claim.verdict == "wrong" or not given.wrong]
     at_once = not given.id or notes & set(given.id)
     try:
-        for text in (LEGEND, *table(chosen)) if at_once else map("\n".join, map(at_length, chosen)):
-            print(text)
+        if at_once:
+            print(LEGEND + SYMBOLS * given.prove)
+        singly = ("\n".join(at_length(claim, given.prove)) for claim in chosen)
+        for text in table(chosen, given.prove) if at_once else singly:
+            print(text, flush=given.prove)  # a proof may take its time
         sys.stdout.flush()
     except ModuleNotFoundError as missing:
         print(missing, file=sys.stderr)

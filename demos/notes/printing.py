@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator
 from demos.notes.checking import checked_by, failures, measure
 from demos.notes.claim import Claim
 from demos.notes.formulas import equations, written
+from demos.notes.proving import proof, told
+from demos.notes.symbolic import algebraic
 from demos.notes.worlds import world
 
 WIDTH = 100
@@ -19,22 +21,34 @@ S is the cost summed over the samples, and C = S / m their mean. An error is the
 over the greatest number, in float64 against 60 digits. `chain` multiplies Jacobians, `diag` makes
 one and `diagonal` takes its diagonal; kron(i, j) is 1 for i = j, else 0; `sum_i` sums over samples,
 which stand in columns; along(C, W, b) is dC/dt where all of W and b grow as 1 + t."""
+SYMBOLS = """
+What is algebra is proved in symbols, or refuted at a point: for layers of two units, two samples
+and three classes, and all numbers that may stand there."""
 
 
-def table(claims: Iterable[Claim]) -> Iterator[str]:
-    """The claims one after the other, note by note, and what they come to."""
+def table(claims: Iterable[Claim], prove: bool = False) -> Iterator[str]:
+    """The claims one after the other, note by note, and what they come to.
+
+    Parameters
+    ----------
+    claims : iterable of Claim
+    prove : bool, optional
+        Also prove or refute what is algebra: up to half a minute a claim.
+    """
     listed = list(claims)
     note = ""
     for claim in listed:
         if claim.id[:3] != note:
             note = claim.id[:3]
             yield from ("", f"{f'NOTE {note}':<33}{'where':<21} checked by", "")
-        yield from entry(claim)
+        yield from entry(claim, prove)
         yield ""
     yield summary(listed)
+    if prove:
+        yield symbolic_summary(listed)
 
 
-def entry(claim: Claim) -> Iterator[str]:
+def entry(claim: Claim, prove: bool = False) -> Iterator[str]:
     """One claim in a few lines: verdict, quote, formulas with their errors, and why."""
     head = f"{claim.id:8}{VERDICTS[claim.verdict]}"
     lines = claim.record.lines
@@ -44,19 +58,19 @@ def entry(claim: Claim) -> Iterator[str]:
         yield from _paragraph("note", " | ".join(line.strip() for line in claim.quote.splitlines() if line.strip()))
     same = claim.written == claim.corrected
     if claim.written:
-        yield from _formula("holds" if same else "written", claim.written, claim)
+        yield from _formula("holds" if same else "written", claim.written, claim, prove)
     if claim.corrected and not same:
-        yield from _formula("corrected" if claim.verdict == "wrong" else "holds", claim.corrected, claim)
+        yield from _formula("corrected" if claim.verdict == "wrong" else "holds", claim.corrected, claim, prove)
     if claim.assumes:
         yield from _paragraph("assuming", claim.assumes)
     if claim.why:
         yield from _paragraph("says" if claim.wording and claim.verdict == "right" else "why", claim.why)
 
 
-def at_length(claim: Claim) -> Iterator[str]:
+def at_length(claim: Claim, prove: bool = False) -> Iterator[str]:
     """One claim with everything that is known of it: the LaTeX, the computation, each oracle."""
     record = claim.record
-    yield from entry(claim)
+    yield from entry(claim, prove)
     yield ""
     yield f"{'LaTeX':>11}  {record.claim_latex}"  # whole, to be copied
     if record.corrected_latex != record.claim_latex:
@@ -78,6 +92,14 @@ def summary(claims: Iterable[Claim]) -> str:
     return ", ".join(f"{counts[verdict]} {words}" for verdict, words in VERDICTS.items() if counts[verdict])
 
 
+def symbolic_summary(claims: Iterable[Claim]) -> str:
+    """What the proofs came to: `in symbols: 118 formulas proved, 39 refuted`."""
+    formulas = [(formula, claim) for claim in claims if algebraic(claim) for _, formula in _both(claim)]
+    counts: Counter[str] = Counter(proof(formula, claim).verdict for formula, claim in formulas)
+    words = [f"{counts[word]} {word}" for word in ("proved", "refuted", "undecided") if counts[word]]
+    return f"in symbols: {', '.join(words) or 'nothing to prove'}"
+
+
 def _both(claim: Claim) -> list[tuple[str, str]]:
     """The formulas of a claim, by name."""
     if claim.written in ("", claim.corrected):
@@ -85,13 +107,17 @@ def _both(claim: Claim) -> list[tuple[str, str]]:
     return [("written", claim.written), ("corrected", claim.corrected)]
 
 
-def _formula(name: str, formula: str, claim: Claim) -> Iterator[str]:
-    """A formula, one equation a line, and its error at the end of the first."""
+def _formula(name: str, formula: str, claim: Claim, prove: bool) -> Iterator[str]:
+    """A formula, one equation a line, and its error at the end of the first; below it the proof."""
     error = measure(formula, claim)
-    told = "true" if " = " not in formula and not error.error else str(error)
+    error_told = "true" if " = " not in formula and not error.error else str(error)
     for part in _wrapped(formula):
-        yield f"{name:>11}  {part:<{WIDTH - 13 - 20}}{told:>20}".rstrip()
-        name = told = ""
+        yield f"{name:>11}  {part:<{WIDTH - 13 - 20}}{error_told:>20}".rstrip()
+        name = error_told = ""
+    if prove and algebraic(claim):
+        found = proof(formula, claim)
+        of = f", for {written(found.equation.left)}" if found.equation and len(equations(formula)) > 1 else ""
+        yield from _paragraph("in symbols", told(found) + of)
 
 
 def _wrapped(formula: str) -> Iterator[str]:

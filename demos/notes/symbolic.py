@@ -16,7 +16,7 @@ import numpy as np
 
 from demos.notes.claim import Claim
 from demos.notes.formulas import Equation, Namespace, equations, layers, namespace, sides
-from demos.notes.ways import Symbols
+from demos.notes.ways import SymbolicKind, Symbols
 from demos.notes.worlds import World, world
 
 
@@ -28,14 +28,18 @@ class Pair(NamedTuple):
     left, right : ndarray of object, or a SymPy expression
         Of one shape where the equation can hold at all.
     symbols : Symbols
-        The way they were made: `symbols.numbers()` gives a point (symbol to 60-digit number) to evaluate them at.
+        The way they were made: `symbols.numbers()` gives a point (symbol to 60-digit number) to evaluate them at, and
+        `symbols.assumptions()` what is known of the letters that are symbols though they are computed.
     equation : Equation
+    layer : dict of str to int
+        The layer that it is said of, where it is said of several.
     """
 
     left: Any
     right: Any
     symbols: Symbols
     equation: Equation
+    layer: dict[str, int]
 
 
 def algebraic(claim: Claim) -> bool:
@@ -44,8 +48,15 @@ def algebraic(claim: Claim) -> bool:
     return not (claim.wording or claim.statement or counted)
 
 
-def pairs(formula: str, claim: Claim) -> Iterator[Pair]:
+def pairs(formula: str, claim: Claim, truth: SymbolicKind = Symbols) -> Iterator[Pair]:
     """The sides of a formula that is said in the world of a claim.
+
+    Parameters
+    ----------
+    formula : str
+    claim : Claim
+    truth : Symbols or SymbolicAutograd, optional
+        What the derivatives of the left sides are found by.
 
     Raises
     ------
@@ -65,10 +76,11 @@ def pairs(formula: str, claim: Claim) -> Iterator[Pair]:
     of = world(claim.world, small=True)
     for equation in equations(formula):
         for layer in layers(claim.over, {"L": of.constants.get("L")}):
-            symbols, names = _names(claim.world, cut(equation, of, layer))
+            symbols, names = _names(Symbols, claim.world, cut(equation, of, layer))
+            _, known = _names(truth, claim.world, symbols.cut)
             over = "".join(f"{letter} in {at}..{at}" for letter, at in layer.items())
-            for left, right in sides(str(equation), names, names, over).pairs:
-                yield Pair(left, right, symbols, equation)
+            for left, right in sides(str(equation), known, names, over).pairs:
+                yield Pair(left, right, symbols, equation, layer)
 
 
 def differences(pair: Pair) -> list[Any]:
@@ -82,6 +94,8 @@ def cut(equation: Equation, of: World, layer: dict[str, int]) -> tuple[str, ...]
     lowest = []
     for side in (equation.left, *equation.members):
         for node in ast.walk(ast.parse(side, mode="eval")):
+            if isinstance(node, ast.Name) and node.id in of.above:
+                lowest.append(of.layers[-1])  # made of the sums of the last layer, and not of its activations
             if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name):
                 name = node.value.id
                 if name in of.layered or name in ("delta", "f"):
@@ -94,6 +108,6 @@ def cut(equation: Equation, of: World, layer: dict[str, int]) -> tuple[str, ...]
 
 
 @cache
-def _names(name: str, fixed: tuple[str, ...]) -> tuple[Symbols, Namespace]:
-    symbols = Symbols(world(name, small=True), fixed)
+def _names(kind: SymbolicKind, name: str, fixed: tuple[str, ...]) -> tuple[Symbols, Namespace]:
+    symbols = kind(world(name, small=True), fixed)
     return symbols, namespace(symbols)

@@ -7,6 +7,7 @@
 | `Differences` | float64 | a central difference |
 | `Autograd` | microgrid's Values | the backward pass through the graph |
 | `Symbols` | SymPy's expressions | `sympy.diff` |
+| `SymbolicAutograd` | microgrid's Values of symbols | the backward pass through the graph |
 
 None of them knows a formula of the notes: all run the loops of worlds.py.
 """
@@ -23,7 +24,7 @@ import numpy as np
 
 import microgrid as mg
 import nn
-from demos.notes.worlds import Letters, Numbers, World, table, world
+from demos.notes.worlds import Letters, Numbers, World, table, total, world
 
 
 class Way:
@@ -235,11 +236,11 @@ class Autograd(Way):
         return array
 
 
-def _gradient(root: Any, leaves: list[mg.Value]) -> list[float]:
+def _gradient(root: Any, leaves: list[mg.Value]) -> list[Any]:
     """The derivative of a number, which may not depend on the leaves at all."""
     if not isinstance(root, mg.Value):
-        return [0.0] * len(leaves)
-    return [0.0 if g is None else g for g in mg.grad(root, leaves, allow_unused=True)]
+        return [0] * len(leaves)
+    return [0 if g is None else g for g in mg.grad(root, leaves, allow_unused=True)]
 
 
 class Symbols(Way):
@@ -296,6 +297,18 @@ class Symbols(Way):
         names = [*self.given, *self.cut]
         return {s: n for name in names for s, n in zip(self.letters[name].flat, digits[name].flat, strict=True)}
 
+    def assumptions(self) -> list[Any]:
+        """What `mg.prove` may take as known of the letters that are cut: what a sigmoid, or softmax, can give."""
+        known: list[Any] = []
+        for name in self.cut:
+            kind = self.world.activations[int(name.partition("[")[2].rstrip("]"))]
+            entries = self.letters[name]
+            if kind != "identity":
+                known += [bound for a in entries.flat for bound in (a > 0, a < 1)]
+            if kind == "softmax":
+                known += [(total(column), self.number(1)) for column in entries.reshape(len(entries), -1).T]
+        return known
+
     def differentiated(self, by: str) -> Callable[[str], Numbers]:
         base = self.letters[by]
         symbols = self.symbols(f"d_{by}", base.shape)
@@ -320,7 +333,42 @@ class Symbols(Way):
         return self.sympy.diff(grown, t).subs(t, 1)
 
 
+class SymbolicAutograd(Symbols):
+    """SymPy's expressions, differentiated by microgrid: the loops run on Values of symbols, by the rules of floats."""
+
+    name = "symbolic autograd"
+
+    def differentiated(self, by: str) -> Callable[[str], Numbers]:
+        base = self.letters[by]
+        leaves = table(base.shape, lambda *i: mg.Value(base[i]))
+        values = _Values(self.world, self.given)
+        graph = values.run({**{name: self.letters[name] for name in self.cut}, by: leaves})
+
+        def derivative(of: str) -> Numbers:
+            gradients = [g for root in graph[of].flat for g in _gradient(root, list(leaves.flat))]
+            exact = np.array([self.sympy.sympify(g) for g in gradients], dtype=object)
+            return exact.reshape(graph[of].shape + base.shape)
+
+        return derivative
+
+    def along(self, of: str, moving: Sequence[str]) -> Any:
+        t = mg.Value(self.sympy.Integer(1))
+        grown = {name: table(self.letters[name].shape, lambda *i, n=name: self.letters[n][i] * t) for name in moving}
+        return _gradient(_Values(self.world, self.given).run(grown)[of][()], [t])[0]
+
+
+class _Values(Way):
+    """The loops on Values of symbols."""
+
+    exp, ln = staticmethod(mg.exp), staticmethod(mg.log)
+
+    def __init__(self, world: World, given: dict[str, Numbers]) -> None:
+        super().__init__(world)
+        self.given = given
+
+
 Kind = Callable[[World], Way]
+SymbolicKind = Callable[[World, tuple[str, ...]], Symbols]
 
 
 @cache

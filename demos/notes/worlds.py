@@ -87,6 +87,8 @@ class World:
         What a gradient step changes.
     rate : str
         What the note calls the learning rate.
+    above : set of str
+        Letters without a layer that are computed from the sums of the last one.
     """
 
     words: str
@@ -101,6 +103,7 @@ class World:
     activations: Mapping[int, str] = field(default_factory=dict)
     parameters: tuple[str, ...] = ()
     rate: str = "eta"
+    above: frozenset[str] = frozenset()
 
 
 # ----------------------------------------------------------------------------------------------------- the parts
@@ -219,6 +222,7 @@ def network(
         activations={l: output if l == last else "sigmoid" for l in layers},
         parameters=tuple(f"{letter}[{l}]" for l in layers for letter in (w, bias)),
         rate=rate,
+        above=frozenset("xsf") if classes is not None and not columns else frozenset(),
     )
 
 
@@ -316,8 +320,14 @@ def chain() -> World:
         link(4, "q")
         x.put("C", (), lambda: cross_entropy(x["q"][()], x["y"][()], of))
 
-    layered = frozenset("wbza")
-    return World("a chain of units 1-1-1-1-1, one sample", given, compute, layered=layered, layers=range(1, 4))
+    return World(
+        "a chain of units 1-1-1-1-1, one sample",
+        given,
+        compute,
+        layered=frozenset("wbza"),
+        layers=range(1, 4),
+        activations=dict.fromkeys((1, 2, 3), "sigmoid"),
+    )
 
 
 def bowl() -> World:
@@ -337,7 +347,7 @@ _NOTE_002["count"] = "D"
 
 
 def _worlds(small: bool) -> dict[str, Callable[[], World]]:
-    deep, softmax, square = ((2, 2, 2), (2, 2, 2), (2, 2, 2)) if small else ((2, 4, 3, 2), (3, 4, 3), (3, 3, 3))
+    deep, softmax, square = ((2, 2, 2), (2, 2, 3), (2, 2, 2)) if small else ((2, 4, 3, 2), (3, 4, 3), (3, 3, 3))
     note_002 = (2, 2, 1, 2) if small else (2, 3, 4, 2)  # its f(f(f(x))) has three layers
     m = 2 if small else 5
     probabilities: dict[str, Any] = {"output": "softmax", "cost": "log-likelihood", **_NOTE_001}
@@ -370,5 +380,5 @@ NAMES = tuple(_worlds(small=False))
 
 @cache
 def world(name: str, small: bool = False) -> World:
-    """A world by its name; `small` has layers of two and two samples, for expressions that are to stay readable."""
+    """A world by its name; `small` has two samples and layers of two, but three classes: expressions stay readable."""
     return _worlds(small)[name]()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import random
 import threading
 import weakref
 from pathlib import Path
@@ -435,3 +436,49 @@ def test_a_compiled_function_keeps_no_graph() -> None:
         assert kept() is None
     finally:
         gc.enable()
+
+
+def test_recording_draws_nothing() -> None:
+    """Generators go on as in the engine: one of the user's, and the global ones of NumPy and Python."""
+    rng = np.random.default_rng(0)
+    for draw in (lambda: rng.normal(), lambda: np.random.normal(), lambda: random.random()):  # noqa: NPY002
+
+        def loss(x: Any, draw: Any = draw) -> Any:
+            return mg.sum(x * draw())
+
+        found = []
+        for function in (mg.compile(loss), loss):
+            rng.bit_generator.state = np.random.default_rng(5).bit_generator.state
+            np.random.seed(5)  # noqa: NPY002
+            random.seed(5)
+            found.append([function(mg.Tensor([1.0], requires_grad=True)).item() for _ in range(4)])
+        assert found[0] == found[1]
+
+
+CHANGES = {
+    "a number": lambda model: setattr(model[1], "negative_slope", 0.5),
+    "a module": lambda model: setattr(model, "extra", nn.Tanh()),
+    "a parameter": lambda model: setattr(model[0], "weight", nn.Parameter(np.ones((3, 2)))),
+    "no bias": lambda model: setattr(model[0], "bias", None),
+    "a method": lambda model: setattr(model[0], "forward", lambda x: mg.linear(x, model[0].weight) * 3.0),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_module_that_is_changed_is_recorded_anew(name: str) -> None:
+    class Model(nn.Sequential):
+        extra: Any = None
+
+        def forward(self, input: Any) -> Any:
+            z = super().forward(input)
+            return self.extra(z) if self.extra else z
+
+    model = Model(nn.Linear(2, 3, rng=0), nn.LeakyReLU(0.1))
+    step, x = mg.compile(lambda x: mg.sum(model(x) ** 2)), np.random.default_rng(0).normal(size=(4, 2))
+    step(x)
+    step(x)
+    assert step.replays == 1
+    CHANGES[name](model)
+    assert step(x).item() == mg.sum(model(mg.Tensor(x)) ** 2).item()
+    step(x)
+    assert step.replays == 2

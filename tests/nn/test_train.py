@@ -628,3 +628,51 @@ def test_history_is_rows_and_one_line() -> None:
     assert len(repr(history)) < 120
     assert nn.History().rows() == []
     assert copy.deepcopy(history) == history
+
+
+def _by_hand(model: nn.Module, loss: Any, optimizer: Any, epochs: int, X: Any, Y: Any) -> list[float]:
+    losses = []
+    for _ in range(epochs):
+        cost = loss(model(mg.Tensor(X)), Y)
+        optimizer.zero_grad()
+        cost.backward()
+        optimizer.step()
+        losses.append(cost.item())
+    return losses
+
+
+@pytest.mark.parametrize("p", [0.0, 0.4])
+def test_fit_is_the_loop_written_out(p: float) -> None:
+    """With dropout too: recording a step draws nothing, and steps that are replayed give the same numbers."""
+    X, Y = np.random.default_rng(0).normal(size=(20, 3)), np.random.default_rng(1).integers(0, 2, (20, 1)).astype(float)
+    found = []
+    for way in ("fit", "loop"):
+        model = nn.Sequential(nn.Linear(3, 8, rng=0), nn.Sigmoid(), nn.Dropout(p, rng=3), nn.Linear(8, 1, rng=1))
+        optimizer = nn.optim.Adam(model.parameters(), lr=0.05)
+        if way == "fit":
+            history = nn.fit(model, (X, Y), nn.BCEWithLogitsLoss(), optimizer, epochs=6, progress=False)
+            found.append(history.loss)
+        else:
+            found.append(_by_hand(model, nn.BCEWithLogitsLoss(), optimizer, 6, X, Y))
+    np.testing.assert_allclose(*found, rtol=1e-12)
+
+
+def test_what_a_callback_changes_counts() -> None:
+    """A slope, a layer and a reduction changed between epochs: the next epoch is trained with them."""
+    X, Y = np.random.default_rng(0).normal(size=(20, 3)), np.random.default_rng(1).integers(0, 2, (20, 1)).astype(float)
+    found = []
+    for loss_type in (nn.BCEWithLogitsLoss, type("Own", (nn.BCEWithLogitsLoss,), {})):  # replayed, and never
+        model = nn.Sequential(nn.Linear(3, 4, rng=0), nn.LeakyReLU(0.1), nn.Linear(4, 1, rng=1))
+        loss = loss_type()
+
+        def change(history: nn.History, model: Any = model, loss: Any = loss) -> None:
+            if len(history) == 2:
+                model[1].negative_slope = 0.9
+            if len(history) == 4:
+                loss.reduction = "sum"
+            if len(history) == 6:
+                model[2].bias = None
+
+        optimizer = nn.optim.SGD(model.parameters(), lr=0.05)
+        found.append(nn.fit(model, (X, Y), loss, optimizer, epochs=8, progress=False, callback=change).loss)
+    np.testing.assert_allclose(*found, rtol=1e-12)

@@ -72,7 +72,7 @@ def test_what_lies_below_an_equation_is_cut_off() -> None:
     assert cut_of("d(S, A[L]) = -(Y / A[L] - (1 - Y) / (1 - A[L]))") == ("A[2]",)
 
 
-@pytest.mark.parametrize("module", ["checking", "formulas", "symbolic"])
+@pytest.mark.parametrize("module", ["checking", "formulas", "proving", "symbolic"])
 def test_the_examples_run(module: str) -> None:
     failed, tried = doctest.testmod(importlib.import_module(f"demos.notes.{module}"))
     assert tried
