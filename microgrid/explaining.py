@@ -15,7 +15,7 @@ y.grad is 0:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -102,16 +102,19 @@ def explain(root: Node | Tape, gradient: Any = None, *, params: Any = None) -> E
         if not root.requires_grad:
             return Explanation("\n  ".join([f"{_named(root)} has no gradient to hand on:", *_constant_because(root)]))
         tape = looked_at(root, gradient, params)
-    L = tape.labels[tape.root]
+    names = dict(tape.labels)
+    if names[tape.root].startswith("%") and "L" not in names.values():
+        names[tape.root] = "L"  # as it is called on paper
+    L = names[tape.root]
     lines = [
         f"{L} = {brief(tape.values[tape.root])}. Each node hands its gradient on: "
         f"d{L}/d(input) += d{L}/d(node) * ∂(node)/∂(input)",
         "",
     ]
     for step in tape:
-        lines.append(_columns(_made(step.node, tape), f"d{L}/d{step.label} = {brief(step.upstream)}"))
+        lines.append(_columns(_made(step.node, names), f"d{L}/d{names[step.node]} = {brief(step.upstream)}"))
         width = max((len(c.label) for c in step.contributions), default=0)
-        lines += [f"    {_handed(step, c, L, width)}" for c in step.contributions]
+        lines += [f"    {_handed(names[step.node], step, c, L, width)}" for c in step.contributions]
     leaves = [node for node in tape.labels if not node.inputs and tape.changes(node)]
     if leaves:
         lines += ["", "So, in sum:", *(f"    {_sum(node, tape, L)}" for node in leaves)]
@@ -122,13 +125,13 @@ def _columns(left: str, right: str, at: int = 52) -> str:
     return f"{left.ljust(at - 2)}  {right}"
 
 
-def _handed(step: Step, c: Contribution, L: str, width: int) -> str:
+def _handed(name: str, step: Step, c: Contribution, L: str, width: int) -> str:
     """One term of the chain rule: of numbers as a product, of arrays in words."""
     into = f"d{L}/d{c.label}".ljust(width + len(L) + 3)
     words = c.formula + (f", so far {brief(c.after)}" if c.before is not None else "")
     if c.local is None:
         return f"{into} += {words}: {_shaped(c.value)}"
-    product = f"d{L}/d{step.label} * ∂{step.label}/∂{c.label} = {brief(step.upstream)} * {brief(c.local)}"
+    product = f"d{L}/d{name} * ∂{name}/∂{c.label} = {brief(step.upstream)} * {brief(c.local)}"
     return _columns(f"{into} += {product} = {brief(c.value)}", words, 56)
 
 
@@ -137,16 +140,17 @@ def _sum(node: Any, tape: Tape, L: str) -> str:
     changes = tape.changes(node)
     total = tape.before(len(tape))[tape.labels[node]]
     shares = [change.contribution.value for change in changes]
-    if isinstance(total, float):
+    if not shape(total):
         parts = " + ".join(map(brief, shares[:8])).replace("+ -", "- ") + (" + ..." if len(shares) > 8 else "")
     else:
         parts = " + ".join(f"[{tape[change.index].label}]" for change in changes[:8])
         parts += " + ..." if changes[8:] else ""
     text = f"d{L}/d{tape.labels[node]} = {parts}"
-    text += f" = {brief(total)}" if len(changes) > 1 and isinstance(total, float) else ""
+    by_hooks = not _same(total, changes[-1].after)
+    text += f" = {brief(total)}" if (len(changes) > 1 or by_hooks) and not shape(total) else ""
     text += f" ({len(changes)} contributions)" if len(changes) > 8 else ""
-    text += "" if isinstance(total, float) else f": {_shaped(total)}"
-    return text + (", as its hooks leave it" if not _same(total, changes[-1].after) else "")
+    text += "" if not shape(total) else f": {_shaped(total)}"
+    return text + (", as its hooks leave it" if by_hooks else "")
 
 
 def _same(x: Any, y: Any) -> bool:
@@ -159,12 +163,12 @@ def _shaped(x: Any) -> str:
     return text if not isinstance(x, np.ndarray) or str(x.shape) in text else f"{x.shape} {text}"
 
 
-def _made(node: Any, tape: Tape) -> str:
+def _made(node: Any, labels: Mapping[Any, str]) -> str:
     """How a node was made, as its line has it, or else in words: `h = w * x at train.py:7`."""
-    label = tape.labels[node]
+    label = labels[node]
     if node.site is not None and node.site.expression:
         return f"{label} = {node.site.expression} at {node.site}"
-    inputs = [tape.labels[x] if isinstance(x, (Node, Recorded)) else brief(x) for x in node.inputs]
+    inputs = [labels[x] if isinstance(x, (Node, Recorded)) else brief(x) for x in node.inputs]
     op = node.rule.__name__ if node.rule else "a number"
     at = f" at {node.site}" if node.site else ""
     return f"{label} = {op}{' of ' if inputs else ''}{' and '.join(inputs)}{at}"
@@ -281,7 +285,7 @@ def _traced(
                     waiting.append(step.node)
             if here.any():
                 of = f" (in {here.sum()} of {here.size} elements)" if here.shape else ""
-                yield f"{because(step, c, tape)}{of}: {_made(step.node, tape)}"
+                yield f"{because(step, c, tape)}{of}: {_made(step.node, tape.labels)}"
 
 
 def _summed(label: str, values: list[Any], total: Any, bad: Callable[[Any], Any]) -> Iterator[str]:
@@ -304,7 +308,7 @@ def _not_finite(x: Any) -> Any:
     return ~np.isfinite(x) if isinstance(x, (float, np.ndarray)) else np.array(not finite(x))
 
 
-# What is said of a rule that hands 0 on, in the letters of its inputs, {z} its value, and {other} its other operand.
+# What is said of a rule that hands 0 on, in the letters of the rule.
 ZERO = {
     "sigmoid": "sigmoid is saturated, its value being {z}",
     "tanh": "tanh is saturated, its value being {z}",
@@ -315,7 +319,7 @@ ZERO = {
     "linear": "it is multiplied by 0, or by numbers that cancel",
     "einsum": "it is multiplied by 0, or by numbers that cancel",
     "prod": "it is multiplied by 0",
-    "divide": "it is divided, or its quotient is 0",
+    "divide": "the quotient is 0",
     "where": "where chooses the other",
     "clip": "clip holds it at a bound, its input being {x}",
     "max": "max chooses another",
@@ -380,7 +384,7 @@ def _forward(node: Any, tape: Tape) -> str:
             return f"{tape.labels[older]} is {value} to begin with"
         if older is node and older.rule is not None and older.rule.__name__ in ("log", "divide", "power", "sqrt"):
             return ""
-        at = "" if older is node else f", at {_made(older, tape)}; met at"
+        at = "" if older is node else f", at {_made(older, tape.labels)}; met at"
         return f"already {value} in the forward pass{at}"
     return ""
 
@@ -420,9 +424,9 @@ def _not_reached(node: Any, tape: Tape) -> list[str]:
         names = user.rule.inputs if not user.rule.variadic else ()
         places = [names[i] for i, x in enumerate(user.inputs) if x is node and names]
         if places and all(place in user.rule.constant for place in places):
-            lines.append(f"{user.rule.__name__} has no derivative in {', '.join(places)}: {_made(user, tape)}")
+            lines.append(f"{user.rule.__name__} has no derivative in {', '.join(places)}: {_made(user, tape.labels)}")
         else:
-            lines.append(f"no gradient reaches {_made(user, tape)}")
+            lines.append(f"no gradient reaches {_made(user, tape.labels)}")
     return lines
 
 

@@ -46,7 +46,18 @@ class Site(NamedTuple):
         lines = [linecache.getline(self.file, line).encode() for line in range(self.line, self.end_line + 1)]
         lines[-1] = lines[-1][: self.end_column]  # the last first: it may be the only one
         lines[0] = lines[0][self.column :]
-        return " ".join(line.decode(errors="replace").strip() for line in lines)
+        text = "\n".join(line.decode(errors="replace") for line in lines)
+        return text.strip() if len(lines) == 1 else _on_one_line(text)
+
+
+def _on_one_line(text: str) -> str:
+    """An expression of several lines, without its line breaks and comments."""
+    import ast  # here, since it takes a while to import
+
+    try:
+        return ast.unparse(ast.parse(f"({text}\n)", mode="eval"))
+    except (SyntaxError, ValueError, RecursionError):  # it is a statement, or the file has changed
+        return " ".join(text.split())
 
 
 class _Switch:

@@ -1,6 +1,7 @@
-"""viz: draws computation graphs and curves.
+"""viz: draws computation graphs, networks and trainings.
 
-A `Graph` is pure data, what is to be drawn; writers turn it into something.
+A `Graph` is pure data, what is to be drawn; writers turn it into something. In a notebook a node with a history shows
+itself.
 
 Examples
 --------
@@ -8,20 +9,50 @@ Examples
 >>> import viz
 >>> x = mg.Value(3.0, name="x")
 >>> y = x * x
+>>> y.name = "y"  # or a variable of yours gives it its name
 >>> y.backward()
->>> for node in viz.graph(y).nodes:
-...     print(node.id, node.kind, node.title, node.data, node.grad)
-n0 parameter x 3.0000 6.0000
-n1 root * 9.0000 1.0000
+>>> print(viz.graph(y))
+y <- x
+<BLANKLINE>
+y = *  <- x, x  data  9.0000  grad  1.0000
+x               data  3.0000  grad  6.0000
+>>> viz.graph(y).svg().startswith("<svg")
+True
 >>> print(viz.draw_dot(y).source.splitlines()[0])
 digraph {
 """
 
-from viz.dot import draw_dot
-from viz.files import DotError, save
-from viz.picture import Edge, Graph, Node, graph
-from viz.plots import curves
+from viz.counts import confusion
+from viz.debugger import debug
+from viz.drawing import Graph, draw_dot, graph, save, trace
+from viz.files import DotError
+from viz.flow import gradients
+from viz.neurons import network
+from viz.notebook import show_nodes as _show_nodes
+from viz.picture import Cluster, Edge, Node
+from viz.regions import boundary
+from viz.stepper import page
+from viz.training import curves
 
 __microgrid_machinery__ = True
 
-__all__ = ["DotError", "Edge", "Graph", "Node", "curves", "draw_dot", "graph", "save"]
+__all__ = [
+    "Cluster",
+    "DotError",
+    "Edge",
+    "Graph",
+    "Node",
+    "boundary",
+    "confusion",
+    "curves",
+    "debug",
+    "draw_dot",
+    "gradients",
+    "graph",
+    "network",
+    "page",
+    "save",
+    "trace",
+]
+
+_show_nodes()

@@ -1,4 +1,4 @@
-"""Graphs in DOT, the language of Graphviz. The text needs no program; laying it out does (`dot`, see `viz.save`)."""
+"""Pictures in DOT, the language of Graphviz. The text needs no program; laying it out does (`dot`, see `viz.files`)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any
 import graphviz
 
 import microgrid as mg
-from viz.picture import Graph, Kind, Node, clipped, graph
+from viz.picture import Cluster, Kind, Node, Picture
+from viz.words import clipped, visible
 
 __microgrid_machinery__ = True
 
@@ -16,111 +17,77 @@ FONT = "Helvetica,Arial,sans-serif"
 
 # Each kind has a shape of its own beside its colours; dark text on these has a contrast above 12:1.
 LOOKS: dict[Kind, dict[str, str]] = {
-    "parameter": {"shape": "box", "style": "filled", "fillcolor": "#fff3d1", "color": "#8a5a00"},
-    "constant": {"shape": "note", "style": "filled", "fillcolor": "#f1f1f1", "color": "#555555"},
-    "operation": {"shape": "box", "style": "filled,rounded", "fillcolor": "#e6effc", "color": "#27549b"},
-    "root": {"shape": "box", "style": "filled,rounded", "fillcolor": "#e0f3e2", "color": "#1c6b2a", "peripheries": "2"},
+    "parameter": {"shape": "box", "style": "filled", "fillcolor": "#fff4d6", "color": "#6b4700"},
+    "input": {"shape": "note", "style": "filled", "fillcolor": "#eef0f2", "color": "#4a5058"},
+    "operation": {"shape": "box", "style": "filled,rounded", "fillcolor": "#e8f0fd", "color": "#1f478c"},
+    "root": {"shape": "box", "style": "filled,rounded", "fillcolor": "#e2f4e4", "color": "#145723", "peripheries": "2"},
 }
-ALARM = {"color": "#b00020", "penwidth": "3"}
+ALARM = {"color": "#9c0d22", "penwidth": "3"}
 
-# Control characters and the halves of surrogate pairs cannot stand in XML, and NUL ends a C string: each becomes a
-# picture of itself, or the replacement character.
-VISIBLE = {
-    **{code: chr(0x2400 + code) for code in range(0x20)},
-    0x7F: "␡",
-    **dict.fromkeys([*range(0x80, 0xA0), *range(0xD800, 0xE000), 0xFFFE, 0xFFFF], "\ufffd"),
-}
 # In HTML-like labels too dot puts the node's id for `\N`, and one backslash for two.
 HTML = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "\\": "\\\\"})
 RECORD = str.maketrans({**{sign: f"\\{sign}" for sign in '\\{}|<>"'}, "&": "&amp;"})  # `&` would begin an entity
 PLAIN = str.maketrans({"\\": "\\\\", '"': '\\"', "&": "&amp;"})
 
 
-def draw_dot(
-    root: mg.Node,
-    format: str = "svg",  # noqa: A002 - micrograd's name
-    rankdir: str = "LR",
-    *,
-    params: Any = None,
-    style: str | None = None,
-    max_nodes: int = 2000,
-) -> graphviz.Digraph:
-    """The graph that `root` was computed by, as a `graphviz.Digraph`, which notebooks show.
-
-    A box is a node: its name and operation, its data, and its grad, which is `-` where no backward pass has been.
-    Leaves that a gradient is found for are boxes with sharp corners, constant arrays sheets with a folded one,
-    operations rounded boxes, the root a double one. Numbers that are not finite are said to be so in a thick border.
-
-    Parameters
-    ----------
-    root : Value or Tensor
-    format : str
-        What `render()` of the Digraph writes: "svg", "png", "pdf", ...
-    rankdir : {"LR", "TB", "RL", "BT"}
-        From left to right, from top to bottom, ...
-    params : Module or mapping of str to node, optional
-        Names the leaves; see `viz.graph`.
-    style : {None, "micrograd"}
-        "micrograd" draws as micrograd does: records of data and grad, and a circle for each operation.
-    max_nodes : int >= 1
-        A graph of more nodes is refused.
-
-    Returns
-    -------
-    graphviz.Digraph
-        Its `source` is the text, the same on every run.
+def direction(rankdir: Any) -> str:
+    """The direction that was asked for.
 
     Raises
     ------
-    TypeError
-        If `root` is no node.
     ValueError
-        If there are more than `max_nodes` nodes; for an unknown format, rankdir or style.
-
-    Notes
-    -----
-    Name, order and defaults of the first arguments are those of Karpathy's micrograd (2020).
-
-    Examples
-    --------
-    >>> import microgrid as mg
-    >>> a, b = mg.Value(2.0, name="a"), mg.Value(-3.0, name="b")
-    >>> print(draw_dot(a * b, style="micrograd").source.expandtabs(4), end="")
-    digraph {
-        graph [rankdir=LR]
-        n0 [label="{ a | data 2.0000 | grad - }" shape=record]
-        n1 [label="{ b | data -3.0000 | grad - }" shape=record]
-        n2 [label="{ data -6.0000 | grad - }" shape=record]
-        n2_op [label="*"]
-        n2_op -> n2
-        n0 -> n2_op
-        n1 -> n2_op
-    }
+        If it is none.
     """
-    if not isinstance(format, str) or format.lower() not in graphviz.FORMATS:
-        raise ValueError(
-            f"draw_dot: format={format!r} is none that Graphviz writes (svg, png, pdf, ...), at {mg.sites.here()}"
-        )
     if rankdir not in RANKDIRS:
-        raise ValueError(f"draw_dot: rankdir={rankdir!r} is none of {', '.join(RANKDIRS)}, at {mg.sites.here()}")
+        raise ValueError(f"rankdir={rankdir!r} is none of {', '.join(RANKDIRS)}, at {mg.sites.here()}")
+    return str(rankdir)
+
+
+def digraph(picture: Picture, rankdir: str, style: str | None, format: str = "svg") -> graphviz.Digraph:  # noqa: A002
+    """The picture as a Digraph, in boxes, or in micrograd's records and circles.
+
+    Raises
+    ------
+    ValueError
+        For another style.
+    """
     if style not in WRITERS:
-        raise ValueError(f"draw_dot: style={style!r} is neither None nor 'micrograd', at {mg.sites.here()}")
-    picture = graph(root, params=params, max_nodes=max_nodes)
-    digraph = graphviz.Digraph(format=format, graph_attr={"rankdir": rankdir})
-    WRITERS[style](picture, digraph)
-    return digraph
+        raise ValueError(f"style={style!r} is neither None nor 'micrograd', at {mg.sites.here()}")
+    drawn = graphviz.Digraph(format=format, graph_attr={"rankdir": rankdir})
+    if picture.caption:
+        drawn.attr("graph", label=_plain(picture.caption), fontname=FONT, fontsize="9.5", labeljust="l")
+    WRITERS[style](picture, drawn)
+    return drawn
 
 
-def _boxes(picture: Graph, digraph: graphviz.Digraph) -> None:
+def _boxes(picture: Picture, drawn: graphviz.Digraph) -> None:
     """One box a node."""
-    digraph.attr("graph", nodesep="0.18", ranksep="0.45", ordering="in")
-    digraph.attr("node", fontname=FONT, fontsize="11", fontcolor="#1a1a1a", margin="0.07,0.04", height="0")
-    digraph.attr("edge", color="#444444", arrowsize="0.7")
-    for node in picture.nodes:
-        look = LOOKS[node.kind] | (ALARM if node.fault else {})
-        digraph.node(node.id, _table(node), tooltip=_plain(node.site or node.title), **look)
+    drawn.attr("graph", nodesep="0.18", ranksep="0.45", ordering="in")
+    drawn.attr("node", fontname=FONT, fontsize="11", fontcolor="#1b1f24", margin="0.07,0.04", height="0")
+    drawn.attr("edge", color="#4d535b", arrowsize="0.7", fontname=FONT, fontsize="9.5", fontcolor="#1b1f24")
+    depth = 0
+    for deep, member in picture.within():
+        for level in range(depth, deep, -1):
+            drawn.body.append("\t" * level + "}\n")
+        depth = deep
+        if isinstance(member, Cluster):
+            drawn.body.append("\t" * (deep + 1) + f"subgraph cluster_{member.id} {{\n")
+            _frame(member, drawn, "\t" * (deep + 2))
+            depth = deep + 1
+        else:
+            look = LOOKS[member.kind] | (ALARM if member.fault else {})
+            drawn.node(member.id, _table(member), tooltip=_plain(member.site or member.title), **look)
+    for level in range(depth, 0, -1):
+        drawn.body.append("\t" * level + "}\n")
     for edge in picture.edges:
-        digraph.edge(edge.source, edge.target)
+        text = _plain(edge.label) if edge.label else None
+        drawn.edge(edge.source, edge.target, label=text)
+
+
+def _frame(cluster: Cluster, drawn: graphviz.Digraph, indent: str) -> None:
+    title = graphviz.quoting.quote(_plain(cluster.title))
+    look = f'color="#a9b0b9" fillcolor="#f5f6f8" fontname="{FONT}" fontsize=9.5 label={title} labeljust=l'
+    drawn.body.append(f'{indent}graph [{look} style="filled,rounded"]\n')
 
 
 def _table(node: Node) -> str:
@@ -131,7 +98,8 @@ def _table(node: Node) -> str:
         f'<TR><TD ALIGN="LEFT">{what}&#160;</TD><TD ALIGN="RIGHT">{_html(text)}</TD></TR>'
         for what, text in (("data", node.data), ("grad", node.grad))
     ]
-    rows += [_wide(f'<FONT COLOR="#8c0019"><B>{_html(node.fault)}</B></FONT>')] if node.fault else []
+    rows += [_wide(f'<FONT COLOR="#9c0d22"><B>{_html(node.fault)}</B></FONT>')] if node.fault else []
+    rows += [_wide(_html(node.note))] if node.note else []
     return f'<<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="1">{"".join(rows)}</TABLE>>'
 
 
@@ -139,37 +107,36 @@ def _wide(cell: str) -> str:
     return f'<TR><TD COLSPAN="2">{cell}</TD></TR>'
 
 
-def _circles(picture: Graph, digraph: graphviz.Digraph) -> None:
+def _circles(picture: Picture, drawn: graphviz.Digraph) -> None:
     """Micrograd's picture: a record of data and grad for each node, a circle for each operation."""
     for node in picture.nodes:
         fields = [_record(clipped(node.name))] if node.name else []
         fields += [_record(node.form)] if node.form else []
         fields += [f"data {_record(node.data)}", f"grad {_record(node.grad)}"]
-        fields += [_record(node.fault)] if node.fault else []
-        digraph.node(node.id, f"{{ {' | '.join(fields)} }}", shape="record")
+        fields += [_record(text) for text in (node.fault, node.note) if text]
+        drawn.node(node.id, f"{{ {' | '.join(fields)} }}", shape="record")
         if node.operation:
-            digraph.node(f"{node.id}_op", _plain(node.operation))
-            digraph.edge(f"{node.id}_op", node.id)
+            drawn.node(f"{node.id}_op", _plain(node.operation))
+            drawn.edge(f"{node.id}_op", node.id)
+    operations = {node.id for node in picture.nodes if node.operation}
     for edge in picture.edges:
-        digraph.edge(edge.source, f"{edge.target}_op")
+        text = _plain(edge.label) if edge.label else None
+        target = f"{edge.target}_op" if edge.target in operations else edge.target
+        drawn.edge(edge.source, target, label=text)
 
 
 WRITERS = {None: _boxes, "micrograd": _circles}
 
 
 def _html(text: str) -> str:
-    return _visible(text).translate(HTML)
+    return visible(text).translate(HTML)
 
 
 def _record(text: str) -> str:
-    return _visible(text).translate(RECORD)
+    return visible(text).translate(RECORD)
 
 
 def _plain(text: str) -> str:
     # graphviz takes text between < and > for HTML, unless it is told.
-    escaped: str = graphviz.nohtml(_visible(text).translate(PLAIN))
+    escaped: str = graphviz.nohtml(visible(text).translate(PLAIN))
     return escaped
-
-
-def _visible(text: str) -> str:
-    return text.translate(VISIBLE)

@@ -1,26 +1,16 @@
-"""A computation graph as pure data: what is to be drawn, in words, and nothing about how.
-
-Ids follow the topological order, never an address or a set's order, so that one graph gives one picture.
-"""
+"""What is to be drawn, as pure data in words: nodes, edges, clusters, and what was folded. Nothing here draws."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-import numpy as np
-
-import microgrid as mg
+from viz.words import clipped
 
 __microgrid_machinery__ = True
 
-Kind = Literal["parameter", "constant", "operation", "root"]
-
-INFIX = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "power": "**", "matmul": "@"}
-SHOWN_ELEMENTS = 6  # so many numbers of an array are printed one by one
-SHOWN_CHARACTERS = 48
+Kind = Literal["parameter", "input", "operation", "root"]
 
 
 @dataclass(frozen=True)
@@ -31,10 +21,10 @@ class Node:
     ----------
     id : str
         n0, n1, ... in topological order.
-    kind : {"parameter", "constant", "operation", "root"}
-        A leaf that a gradient is found for; one that none is found for; what was computed; what it all leads to.
+    kind : {"parameter", "input", "operation", "root"}
+        A leaf that is learned; any other leaf; what was computed; what it all leads to.
     name : str
-        The parameter's path in the model, else the user's name; empty where there is neither.
+        The parameter's path in the model, else the user's name, else the user's variable; empty where there is none.
     operation : str
         Of the rule that made it, with the constants that went in: `*`, `• ** 2`, `sum axis=0`; empty for a leaf.
     data, grad : str
@@ -45,6 +35,12 @@ class Node:
         Where numbers are not finite; empty if all are.
     site : str
         The line that made it, as `train.py:41`; empty where sites were not recorded.
+    count : int >= 1
+        Nodes of the graph that this one stands for.
+    note : str
+        How they were folded: `× 8`, `257 nodes`; empty if it is one node.
+    cluster : str
+        Id of the innermost cluster that it stands in; empty outside all.
     """
 
     id: str
@@ -56,11 +52,19 @@ class Node:
     form: str
     fault: str
     site: str
+    count: int = 1
+    note: str = ""
+    cluster: str = ""
+
+    @property
+    def label(self) -> str:
+        """Its name, clipped; `%7` for n7 without one."""
+        return clipped(self.name) or f"%{self.id[1:]}"
 
     @property
     def title(self) -> str:
-        """Name (clipped) and operation; `%7` for the leaf n7 that has no name."""
-        return " = ".join(filter(None, [clipped(self.name), self.operation])) or f"%{self.id[1:]}"
+        """Name and operation, as `z = w @ •`; `%7` for the leaf n7 that has no name."""
+        return " = ".join(filter(None, [clipped(self.name), self.operation])) or self.label
 
 
 @dataclass(frozen=True)
@@ -73,195 +77,101 @@ class Edge:
         Ids of nodes.
     position : int >= 0
         Which of the target's inputs it is: `a + a` has two edges, 0 and 1.
+    count : int >= 1
+        Edges of the graph that this one stands for.
+    label : str
+        The local derivative or the contribution, where they were asked for.
     """
 
     source: str
     target: str
     position: int
+    count: int = 1
+    label: str = ""
 
 
 @dataclass(frozen=True)
-class Graph:
-    """Nodes, each after its inputs, and the edges between them.
+class Cluster:
+    """One call of a module: a box around the nodes that were made in it.
+
+    Attributes
+    ----------
+    id : str
+        c0, c1, ..., each after the cluster around it.
+    path : str
+        Of the module, as `layers.0`; empty for the model itself.
+    title : str
+        Path and module, as `layers.0  Linear(30, 16)`.
+    parent : str
+        Id of the cluster around it; empty if there is none.
+    """
+
+    id: str
+    path: str
+    title: str
+    parent: str
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Nodes, each after its inputs, the edges between them, and the boxes around them.
 
     Attributes
     ----------
     nodes : tuple of Node
     edges : tuple of Edge
         Ordered by target, then by position.
+    clusters : tuple of Cluster
+        Each after the one around it.
+    folded : tuple of str
+        What was folded, in words, in the order in which it was; empty where every node is drawn.
     """
 
     nodes: tuple[Node, ...]
     edges: tuple[Edge, ...]
+    clusters: tuple[Cluster, ...] = ()
+    folded: tuple[str, ...] = ()
 
+    @property
+    def caption(self) -> str:
+        """What was folded, as one line of text; empty where every node is drawn."""
+        if not self.folded:
+            return ""
+        total = sum(node.count for node in self.nodes)
+        return f"{total:,} nodes drawn as {len(self.nodes):,}: {'; '.join(self.folded)}"
 
-def graph(root: mg.Node, *, params: Any = None, max_nodes: int = 2000) -> Graph:
-    """What `root` was computed from, ready to be drawn.
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as dicts, lists, strings and integers, ready for JSON.
 
-    Parameters
-    ----------
-    root : Value or Tensor
-    params : Module or mapping of str to node, optional
-        Gives leaves their names: a model, by the paths of its parameters (whatever has `named_parameters()`), or a
-        mapping from names to nodes.
-    max_nodes : int >= 1
-        A graph of more nodes is refused: it takes minutes to lay out, and nobody reads it.
+        Examples
+        --------
+        >>> import microgrid as mg
+        >>> import viz
+        >>> list(viz.graph(mg.Value(1.0, name="x")).to_dict())
+        ['nodes', 'edges', 'clusters', 'folded']
+        """
+        return {
+            key: [item if isinstance(item, str) else asdict(item) for item in getattr(self, key)]
+            for key in ("nodes", "edges", "clusters", "folded")
+        }
 
-    Returns
-    -------
-    Graph
+    def inputs(self) -> dict[str, list[Edge]]:
+        """The edges into each node, by its id."""
+        into: dict[str, list[Edge]] = {node.id: [] for node in self.nodes}
+        for edge in self.edges:
+            into[edge.target].append(edge)
+        return into
 
-    Raises
-    ------
-    TypeError
-        If `root` is no node, or `params` has no named parameters.
-    ValueError
-        If there are more than `max_nodes` nodes.
-
-    Examples
-    --------
-    >>> a = mg.Value(2.0, name="a")
-    >>> picture = graph(a + a)
-    >>> [(edge.source, edge.target, edge.position) for edge in picture.edges]
-    [('n0', 'n1', 0), ('n0', 'n1', 1)]
-    >>> picture.nodes[0].grad  # no pass has been there
-    '-'
-    """
-    if not isinstance(root, mg.Node):
-        raise TypeError(f"a picture shows a Value or Tensor and its history, got {_given(root)}, at {mg.sites.here()}")
-    order = mg.topological_order(root)
-    if len(order) > max_nodes:
-        raise ValueError(
-            f"the graph has {len(order)} nodes, and max_nodes={max_nodes}: draw a part of it (an inner node, one "
-            f"sample, one neuron), compute on Tensors, or raise max_nodes, at {mg.sites.here()}"
-        )
-    paths = _paths(params)
-    ids = {node: f"n{number}" for number, node in enumerate(order)}
-    nodes = tuple(_node(node, ids[node], node is root, paths.get(node, node.name or "")) for node in order)
-    edges = tuple(
-        Edge(ids[x], ids[node], position)
-        for node in order
-        for position, x in enumerate(node.inputs)
-        if isinstance(x, mg.Node)
-    )
-    return Graph(nodes, edges)
-
-
-def _node(node: mg.Node, identifier: str, is_root: bool, name: str) -> Node:
-    data, grad = node._data, node._grad  # `.data` would mark the node as handed out, `.grad` is 0.0 before any pass
-    if isinstance(grad, mg.Node):  # after backward(create_graph=True)
-        grad = grad._data
-    faults = [f"{what} {fault}" for what, numbers in (("data", data), ("grad", grad)) if (fault := _fault(numbers))]
-    return Node(
-        id=identifier,
-        kind=_kind(node, is_root),
-        name=name,
-        operation=_operation(node),
-        data=described(data),
-        grad="-" if grad is None else described(grad),
-        form=f"{data.shape} {data.dtype}" if isinstance(data, np.ndarray) else "",
-        fault=", ".join(faults),
-        site=str(node.site or ""),
-    )
-
-
-def _kind(node: mg.Node, is_root: bool) -> Kind:
-    if node.rule is None:
-        return "parameter" if node.requires_grad else "constant"
-    return "root" if is_root else "operation"
-
-
-def _operation(node: mg.Node) -> str:
-    """The rule, with a bullet for each input that is drawn and the constants that are not."""
-    if node.rule is None:
-        return ""
-    name = node.rule.__name__
-    symbol = INFIX.get(name, "")
-    text = symbol or name
-    if not all(isinstance(x, mg.Node) for x in node.inputs):
-        operands = ["•" if isinstance(x, mg.Node) else _constant(x) for x in node.inputs]
-        text = f" {symbol} ".join(operands) if symbol else f"{name}({', '.join(operands)})"
-    chosen = {key: item for key, item in node.parameters.items() if item is not None and item is not False}
-    return clipped(" ".join([text, *(f"{key}={_constant(item)}" for key, item in chosen.items())]))
-
-
-def _constant(constant: Any) -> str:
-    """A constant as it was written (`2`, not `2.0000`), or an array in brief."""
-    if isinstance(constant, np.ndarray):
-        brief = constant.size > SHOWN_ELEMENTS
-        return f"array{constant.shape}".replace(" ", "") if brief else described(constant)
-    if isinstance(constant, float):
-        return f"{constant:g}"
-    return str(constant)
-
-
-def _paths(params: Any) -> dict[mg.Node, str]:
-    """Names by node; of a node with several names, the first."""
-    if params is None:
-        return {}
-    try:
-        named = params.items() if isinstance(params, Mapping) else params.named_parameters()
-    except AttributeError:
-        raise TypeError(
-            f"params: expected a model or a mapping of names to nodes, got {_given(params)}, at {mg.sites.here()}"
-        ) from None
-    paths: dict[mg.Node, str] = {}
-    for path, parameter in named:
-        paths.setdefault(parameter, str(path))
-    return paths
-
-
-# ---------------------------------------------------------------------------------------------------- numbers
-
-
-def described(numbers: Any) -> str:
-    """A number, a few numbers, or the mean and the standard deviation of many.
-
-    Examples
-    --------
-    >>> described(0.25), described(1e-7), described(np.array([1.0, 2.0])), described(np.arange(9.0))
-    ('0.2500', '1.000e-07', '[1.0000, 2.0000]', 'mean 4.0000 ± 2.5820')
-    """
-    if not isinstance(numbers, np.ndarray):
-        return clipped(number(numbers))
-    if numbers.size > SHOWN_ELEMENTS:
-        with np.errstate(all="ignore"):
-            return f"mean {number(numbers.mean())} ± {number(numbers.std())}"
-    return _listed(numbers.tolist())
-
-
-def _listed(item: Any) -> str:
-    return f"[{', '.join(map(_listed, item))}]" if isinstance(item, list) else number(item)
-
-
-def number(x: Any) -> str:
-    """One number: four decimals where that says something, else powers of ten.
-
-    0.0000 is 0 itself, of either sign, and nothing that was rounded to it.
-
-    Examples
-    --------
-    >>> [number(x) for x in (2.5, 0.0, -0.0, 3e-5, 1e6, math.inf, math.nan, 7, True)]
-    ['2.5000', '0.0000', '0.0000', '3.000e-05', '1.000e+06', 'inf', 'nan', '7', 'True']
-    """
-    if not isinstance(x, (float, np.floating)):  # integers; Fraction, mpmath's and SymPy's know how to print themselves
-        return str(x)
-    x = float(x) + 0.0  # which makes a plain zero of -0.0
-    return f"{x:.4f}" if x == 0 or 1e-3 <= abs(x) < 1e5 or not math.isfinite(x) else f"{x:.3e}"
-
-
-def _fault(numbers: Any) -> str:
-    """Whether, or how many of them, are not finite; empty if all are."""
-    if numbers is None or not isinstance(numbers, (float, np.ndarray)):
-        return ""
-    bad = int(np.size(numbers) - np.isfinite(numbers).sum())
-    return "" if not bad else "not finite" if np.size(numbers) == 1 else f"{bad} of {np.size(numbers)} not finite"
-
-
-def clipped(text: str) -> str:
-    """At most 48 characters, an ellipsis for the rest."""
-    return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 1] + "…"
-
-
-def _given(thing: Any) -> str:
-    return f"{type(thing).__name__} {clipped(repr(thing))}"
+    def within(self, parent: str = "") -> Iterator[tuple[int, Cluster | Node]]:
+        """Clusters and nodes with their depths, each cluster before what stands in it."""
+        members: dict[str, list[Cluster | Node]] = {}
+        for cluster in self.clusters:
+            members.setdefault(cluster.parent, []).append(cluster)
+        for node in self.nodes:
+            members.setdefault(node.cluster, []).append(node)
+        waiting = [(0, member) for member in reversed(members.get(parent, []))]
+        while waiting:
+            depth, member = waiting.pop()
+            yield depth, member
+            if isinstance(member, Cluster):
+                waiting += [(depth + 1, inner) for inner in reversed(members.get(member.id, []))]

@@ -215,7 +215,7 @@ def test_a_pass_within_a_hook():
 def test_an_error_in_the_middle():
     """Nothing is stored, the error is the user's own, and it says once which node was differentiated."""
 
-    class broken(mg.Rule):
+    class Broken(mg.Rule):
         def value(x):
             return x * 1
 
@@ -225,20 +225,22 @@ def test_an_error_in_the_middle():
     for gradient, kind in ((1.0, RuntimeError), (2.0, KeyboardInterrupt)):
         for step in (None, False):
             x = mg.Value(3.0)
-            y = mg.apply(broken, x * 2)
+            y = mg.apply(Broken, x * 2)
             y.name = "y"
             with pytest.raises(kind) as error:
                 (y + x).backward(gradient, step=step)
             assert x.grad == 0.0
             if kind is RuntimeError:
-                assert error.value.__notes__ == [f"while differentiating y = mg.apply(broken, x * 2) at {y.site} (broken)"]
+                assert error.value.__notes__ == [
+                    f"while differentiating y = mg.apply(Broken, x * 2) at {y.site} (Broken)"
+                ]
 
 
 @pytest.mark.parametrize("way", ["fast", "walk", "stepped", "steps", "record"])
 def test_the_note_of_an_error(way):
     """The note is there in plain, stepped and fast passes, once."""
 
-    class broken(mg.Rule):
+    class Broken(mg.Rule):
         def value(x):
             return x * 1
 
@@ -246,7 +248,7 @@ def test_the_note_of_an_error(way):
             raise ValueError("mine")
 
     a = mg.Value(3.0)
-    z = mg.apply(broken, a)
+    z = mg.apply(Broken, a)
     z.name = "z"
     ways = {
         "fast": z.backward,
@@ -257,11 +259,11 @@ def test_the_note_of_an_error(way):
     }
     with pytest.raises(ValueError, match="mine") as error:
         ways[way]()
-    assert error.value.__notes__ == [f"while differentiating z = mg.apply(broken, a) at {z.site} (broken)"]
+    assert error.value.__notes__ == [f"while differentiating z = mg.apply(Broken, a) at {z.site} (Broken)"]
 
 
 def test_many_files_and_no_site():
-    """Nodes of several files, of fake files (notebooks) and of none: met where they can be, all with their gradients."""
+    """Nodes of several files, of fake ones (notebooks) and of none: met where they can be, all with gradients."""
     cell = compile("def double(x):\n    return x * 2\n", "<ipython-input-1-abc>", "exec")
     names = {}
     exec(cell, names)
@@ -400,7 +402,7 @@ def test_lines_of_code():
 
 
 def test_pdb_on_a_terminal(script, pythons):
-    """python -m pdb on a terminal: `s` at loss.backward() is the first node; one `n` a node; then the user's next line."""
+    """`s` at loss.backward() is the first node, then one `n` a node, then the user's next line; on a terminal."""
     for python in pythons:
         with Terminal(script, python) as pdb:
             pdb("b 9")
@@ -452,7 +454,9 @@ def test_pdb_in_a_rule(script, pythons):
 
 def test_pdb_over_several_files(tmp_path, pythons):
     """A model in another file: `n` goes from file to file and stops nowhere else."""
-    (tmp_path / "model.py").write_text("import microgrid as mg\n\n\ndef f(w, x):\n    h = w * x\n    return mg.tanh(h)\n")
+    (tmp_path / "model.py").write_text(
+        "import microgrid as mg\n\n\ndef f(w, x):\n    h = w * x\n    return mg.tanh(h)\n"
+    )
     script = tmp_path / "train.py"
     script.write_text(
         "import microgrid as mg\nfrom model import f\n"
@@ -547,7 +551,11 @@ def test_debugpy_steps(tmp_path, script):
         assert editor.go("next") == ("train.py", 9, "<module>")
         assert editor.go("next") == ("train.py", 10, "<module>")
     (tmp_path / "model.py").write_text("def f(w, x):\n    h = w * x\n    return h * h\n")
-    script.write_text(SCRIPT.replace("import microgrid as mg\n\n", "import microgrid as mg\nfrom model import f\n").replace("a * a", "f(a, z)"))
+    script.write_text(
+        SCRIPT.replace("import microgrid as mg\n\n", "import microgrid as mg\nfrom model import f\n").replace(
+            "a * a", "f(a, z)"
+        )
+    )
     with Editor(script, {script: [9]}, rules=left_out) as editor:
         editor.stopped()
         met = [editor.go("stepIn")] + [editor.go("next") for _ in range(6)]

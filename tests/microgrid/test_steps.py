@@ -1,5 +1,8 @@
 """Steps: the real backward pass, one operation at a time."""
 
+import linecache
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +10,11 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 import microgrid as mg
+import nn
+from microgrid.steps import written
+from tests.microgrid.checking import numbers, scalar_inputs, varied, weights
+from tests.microgrid.driving import environment
+from tests.microgrid.table import ROWS, SCALAR_ROWS
 
 HERE = Path(__file__).name
 
@@ -198,3 +206,198 @@ def test_a_deep_chain():
         y = y + 0.5
     assert sum(1 for _ in mg.steps(y)) == 20_000
     assert x.grad == 1.0
+
+
+# ------------------------------------------------------------------------------------------------ the table of rules
+
+INSIDE = {"divide": 1, "log": 1, "log1p": 1, "sqrt": 1}  # rules where g stands inside the bracket, as g / y
+
+
+@pytest.mark.parametrize("row", SCALAR_ROWS, ids=repr)
+def test_value_is_upstream_times_local(row):
+    """Of scalar rules value == upstream * local exactly; to 2 ulp where g stands inside. after == before + value."""
+    for seed in range(3):
+        case, xs = scalar_inputs(row, seed)
+        nodes = [mg.Value(float(x)) if i in varied(case) else bool(x) for i, x in enumerate(xs)]
+        z = row.rule(*nodes, **case.parameters)
+        for step in mg.steps(z, -1.7):
+            for c in step.contributions:
+                product = step.upstream * c.local
+                ulps = 2 if row.rule.__name__ in INSIDE else 0
+                assert abs(c.value - product) <= ulps * np.spacing(abs(product))
+                assert c.after == c.value if c.before is None else c.before + c.value
+                assert c.formula == written(row.rule, c.position)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=repr)
+def test_what_broadcasting_sums_over(row):
+    """Summing the raw share over `reduced` gives the value's shape (spread where it is smaller); formula says so."""
+    for case in row.family.fixed[:6]:
+        xs = numbers(row, case)
+        nodes = [mg.Tensor(x, requires_grad=True) if i in varied(case) else x for i, x in enumerate(xs)]
+        z = row.rule(*nodes, **case.parameters)
+        if z.rule is None:
+            continue
+        for step in mg.steps(z, weights(z.shape, 0, z.dtype)):
+            for c in step.contributions:
+                raw = np.asarray(step.applied.share(c.position, step.upstream))
+                kept = raw.sum(axis=c.reduced)
+                kept = kept.reshape(c.value.shape) if kept.size == c.value.size else kept
+                assert np.allclose(np.broadcast_to(kept, c.value.shape), c.value)
+                assert ("summed over" in c.formula) == bool(c.reduced)
+                assert c.local is None
+                assert c.value.shape == c.input.shape
+
+
+# ------------------------------------------------------------------------------------------------------------- sources
+
+
+def run(text, file="<cell>", python=()):
+    """Run a cell as a notebook does, its source in linecache; what it leaves."""
+    linecache.cache[file] = (len(text), None, text.splitlines(True), file)
+    names = {"mg": mg, "x": mg.Value(2.0, name="x"), "y": mg.Value(3.0, name="y")}
+    exec(compile(text, file, "exec"), names)
+    return names
+
+
+@pytest.mark.parametrize(
+    ("text", "expressions"),
+    [
+        ("z = (x + y) * mg.tanh(x - y)", ["(x + y) * mg.tanh(x - y)", "mg.tanh(x - y)", "x - y", "x + y"]),
+        ("z = (x +\n     y) * (\n    x\n    - y)", ["(x + y) * (x - y)", "x - y", "x + y"]),
+        ("z = sum([w * x for w in [y]], 0 * y)", ["sum([w * x for w in [y]], 0 * y)", "0 * y", "w * x"]),
+        ("f = lambda a: a * y\nz = f(x) + f(y)", ["f(x) + f(y)", "a * y", "a * y"]),
+        ("s = 'é€𝄞'; z = x * y  # ü", ["x * y"]),
+        ("naïve = x * 1; z = naïve * y", ["naïve * y", "x * 1"]),
+        ("z = x * y + \\\n  x", ["x * y + x", "x * y"]),
+        ("z = (x  # the first\n  * y)", ["x * y"]),
+        ("z = x\nz += y", ["z += y"]),
+        ("z = -x ** 2", ["-x ** 2", "x ** 2"]),
+        ("z = {1: [x * y]}[1][0]", ["x * y"]),
+    ],
+)  # fmt: skip
+def test_columns(text, expressions):
+    """The sub-expression that made each node: nested, continued, in comprehensions; columns in UTF-8 bytes."""
+    names = run(text)
+    steps = list(mg.steps(names["z"]))
+    assert [step.source.expression for step in steps] == expressions
+    for step in steps:
+        site = step.source
+        lines = text.encode().split(b"\n")
+        if site.line == site.end_line:
+            assert lines[site.line - 1][site.column : site.end_column].decode() == site.expression
+        assert str(site) == f"<cell>:{site.line}"
+        assert site.text == text.split("\n")[site.line - 1].strip()
+        assert site.expression in str(step)
+
+
+def test_without_columns(tmp_path):
+    """python -X no_debug_ranges keeps no columns: the whole line is told."""
+    script = tmp_path / "train.py"
+    script.write_text(
+        "import microgrid as mg\nx = mg.Value(2.0)\nz = x * x + x\n"
+        "for step in mg.steps(z): print(step.source.expression, step.source.column, step.source.line)\n"
+    )
+    command = [sys.executable, "-X", "no_debug_ranges", str(script)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment(), check=True)
+    assert done.stdout == "z = x * x + x None 3\n" * 2
+
+
+def test_no_source():
+    """Where the source is not to be had, a step says less, and nothing fails."""
+    names = {"mg": mg, "x": mg.Value(2.0, name="x")}
+    exec(compile("z = x * x", "<gone>", "exec"), names)
+    (step,) = mg.steps(names["z"])
+    assert step.source.expression == ""
+    assert str(step) == "1/1  %1  [multiply]  <gone>:1  upstream 1"
+    with mg.record_sites(False):
+        z = names["x"] * 2
+    (step,) = mg.steps(z)
+    assert step.source is None
+    assert str(step) == "1/1  %1  [multiply]  upstream 1"
+
+
+def test_unreached_nodes_are_not_counted():
+    """total counts the steps there are: what only a rule without a derivative in it uses has none."""
+    x, c = mg.Value(2.0), mg.Value(1.0)
+    z = mg.rules.where(c * 2, x * 3, x)
+    steps = list(mg.steps(z))
+    assert [(step.index, step.total, step.op) for step in steps] == [(0, 2, "where"), (1, 2, "multiply")]
+
+
+def test_hooks_of_leaves_run():
+    """The walk goes to its end, leaves' hooks included; closed before it, nothing is stored."""
+    x = mg.Value(2.0)
+    x.register_hook(lambda g: g * 100)
+    list(mg.steps(x * 3))
+    assert x.grad == 300.0
+
+
+def test_modules():
+    """params=model: the parameters' paths and the module in whose call a node was made, in steps and tapes."""
+    model = nn.Sequential(nn.Linear(2, 3, rng=0), nn.Sigmoid(), nn.Linear(3, 1, rng=1))
+    loss = model(mg.Tensor(np.ones((4, 2)))).mean()
+    told = [(step.op, step.module) for step in mg.steps(loss, params=model)]
+    assert told == [("mean", ""), ("linear", "2"), ("sigmoid", "1"), ("linear", "0")]
+    tape = mg.record(loss, params=model)
+    assert [(step.op, step.module) for step in tape] == told
+    assert {"0.weight", "0.bias", "2.weight", "2.bias"} <= set(tape.labels.values())
+    assert [c.label for c in tape[1].contributions] == ["%6", "2.weight", "2.bias"]
+
+
+# ---------------------------------------------------------------------------------------------------------------- cost
+
+
+def calls(function):
+    """How many Python functions a call calls."""
+    count = 0
+
+    def profile(frame, event, argument):
+        nonlocal count
+        count += event == "call"
+
+    before = sys.getprofile()
+    sys.setprofile(profile)
+    try:
+        function()
+    finally:
+        sys.setprofile(before)
+    return count
+
+
+@pytest.mark.parametrize("face", ["Value", "Tensor"])
+def test_recording_costs_less_than_ten_passes(face):
+    """Recording 3,000 steps: under ten times the Python calls of the plain pass, and looking at a Value's under 40."""
+
+    def build():
+        x, y = (mg.Value(n) if face == "Value" else mg.Tensor([n, n], requires_grad=True) for n in (0.5, -0.25))
+        z = x
+        for _ in range(1000):
+            z = mg.tanh(z * y + x)
+        return z if face == "Value" else z.sum()
+
+    build().backward()
+    plain = calls(build().backward)
+    root = build()
+    tapes = []
+    recorded = calls(lambda: tapes.append(mg.record(root)))
+    assert len(tapes[0]) >= 3000
+    assert recorded < 10 * plain
+    assert calls(lambda: list(tapes[0])) < 40 * plain
+    assert calls(lambda: list(tapes[0])) < 10  # once made, they are there
+
+
+def test_a_plain_pass_knows_nothing_of_steps():
+    """backward() without a debugger never imports, calls or asks what steps are for."""
+    root = net()[1]
+    seen = set()
+
+    def profile(frame, event, argument):
+        seen.add(frame.f_globals.get("__name__"))
+
+    sys.setprofile(profile)
+    try:
+        root.backward()
+    finally:
+        sys.setprofile(None)
+    assert not seen & {"microgrid.steps", "microgrid.tape", "microgrid.stepping", "microgrid.debugging"}

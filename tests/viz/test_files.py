@@ -34,8 +34,9 @@ def test_the_text_needs_no_program(root, tmp_path, monkeypatch) -> None:
 def test_a_missing_dot_is_one_clear_sentence(root, tmp_path, monkeypatch) -> None:
     """What is missing, how to get it, what works without it."""
     monkeypatch.setenv("PATH", "")
-    with pytest.raises(viz.DotError, match=r"^the program dot .* not installed.*apt install graphviz.*save as \.dot"):
-        viz.save(root, tmp_path / "x.svg")
+    for picture, name in ((root, "x.png"), (viz.graph(root), "x.pdf"), (viz.draw_dot(root), "x.svg")):
+        with pytest.raises(viz.DotError, match=r"^the program dot .* not installed.*apt install graphviz.*no program"):
+            viz.save(picture, tmp_path / name)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -43,47 +44,51 @@ def test_a_missing_dot_is_one_clear_sentence(root, tmp_path, monkeypatch) -> Non
     ("body", "text"),
     [
         ("import sys; sys.stderr.write('syntax error in line 1'); sys.exit(1)", "dot failed: syntax error in line 1"),
+        ("import sys; sys.exit(3)", "dot failed: it ended with 3 and said nothing"),
+        ("import os; os.kill(os.getpid(), 9)", "dot was killed by signal 9"),
+        ("import sys; sys.stderr.write('unknown -T')", "dot gave nothing, is it too old. unknown -T"),
         ("import time; time.sleep(60)", r"dot did not finish within 0\.5 s: draw a part"),
     ],
 )
 def test_what_fails_leaves_the_old_file(root, tmp_path, monkeypatch, body, text) -> None:
     stand_in(tmp_path, monkeypatch, body)
-    path = tmp_path / "x.svg"
+    path = tmp_path / "x.png"
     path.write_text("old")
     with pytest.raises(viz.DotError, match=text):
         viz.save(root, path, timeout=0.5)
     assert path.read_text() == "old"
-    assert {found.name for found in tmp_path.iterdir()} == {"bin", "x.svg"}
+    assert {found.name for found in tmp_path.iterdir()} == {"bin", "x.png"}
 
 
 def test_a_write_that_fails_leaves_the_old_file(root, tmp_path, monkeypatch) -> None:
     """A full disk, say, in the middle."""
-    path = tmp_path / "x.dot"
-    path.write_text("old")
 
-    def write_half(draft: Path, content: bytes) -> int:
-        with open(draft, "wb") as file:
-            file.write(content[: len(content) // 2])
-        raise OSError("No space left on device")
+    def write_half(draft: str, target: Path) -> None:
+        raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", write_half)
-    with pytest.raises(OSError, match="No space left"):
-        viz.save(root, path)
-    assert path.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]
+    monkeypatch.setattr("os.replace", write_half)
+    for name in ("x.dot", "x.svg", "x.html"):
+        path = tmp_path / name
+        path.write_text("old")
+        with pytest.raises(OSError, match="No space left"):
+            viz.save(root, path)
+        assert path.read_text() == "old"
+    assert sorted(found.name for found in tmp_path.iterdir()) == ["x.dot", "x.html", "x.svg"]
 
 
 def test_dot_gets_the_text_on_its_input_and_no_name_on_its_command_line(root, tmp_path, monkeypatch) -> None:
     """So that no path and no name can be taken for an option or a command."""
     stand_in(tmp_path, monkeypatch, "import sys; print(sys.argv[1:], sys.stdin.read())")
-    written = viz.save(root, tmp_path / "-o $(reboot); x.svg").read_text(encoding="utf-8")
+    written = viz.save(viz.draw_dot(root), tmp_path / "-o $(reboot); x.svg").read_text(encoding="utf-8")
     assert written == f"['-Tsvg'] {viz.draw_dot(root).source}\n"
 
 
 def test_other_suffixes_and_things_are_refused(root, tmp_path) -> None:
-    with pytest.raises(ValueError, match=r"'x\.jpeg' ends in none of \.dot, \.gv, \.svg, \.png, \.pdf"):
+    with pytest.raises(ValueError, match=r"'x\.jpeg' ends in none of \.svg, \.html, .* at test_files\.py"):
         viz.save(root, tmp_path / "x.jpeg")
-    with pytest.raises(TypeError, match=r"expected a Digraph or a node, got str, at test_files\.py"):
+    with pytest.raises(ValueError, match=r"'x\.html' ends in none of \.dot, \.gv, \.svg, \.png, \.pdf"):
+        viz.save(viz.draw_dot(root), tmp_path / "x.html")
+    with pytest.raises(TypeError, match=r"expected a Graph, a Digraph, a node or a plot, got str, at test_files\.py"):
         viz.save("digraph {}", tmp_path / "x.dot")
 
 
@@ -99,3 +104,28 @@ def test_dot_lays_it_out(root, tmp_path, suffix, magic, style) -> None:
 def test_the_picture_is_the_same_on_every_run(root, tmp_path) -> None:
     first, second = (viz.save(root, tmp_path / name).read_bytes() for name in ("a.svg", "b.svg"))
     assert first == second
+
+
+@pytest.mark.parametrize("suffix", ["svg", "html", "dot", "gv", "mmd", "txt", "json"])
+def test_the_suffix_says_what_it_is(root, tmp_path, monkeypatch, suffix) -> None:
+    """Without dot, in a folder that is made."""
+    monkeypatch.setenv("PATH", "")
+    graph = viz.graph(root)
+    path = graph.save(tmp_path / "new" / f"x.{suffix.upper()}")
+    form = {"gv": "dot", "mmd": "mermaid", "txt": "text"}.get(suffix, suffix)
+    assert path.read_text(encoding="utf-8") == getattr(graph, form)()
+    assert viz.save(graph, path) == path
+
+
+def test_options_go_to_the_writer(root, tmp_path) -> None:
+    graph = viz.graph(root)
+    assert graph.save(tmp_path / "x.svg", rankdir="TB").read_text(encoding="utf-8") == graph.svg("TB")
+
+
+def test_a_path_that_cannot_be_written_is_the_users_error(root, tmp_path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OSError):
+        viz.graph(root).save(tmp_path / "file" / "x.svg")
+    (tmp_path / "folder.svg").mkdir()
+    with pytest.raises(OSError, match="nothing was written"):
+        viz.graph(root).save(tmp_path / "folder.svg")
