@@ -3,6 +3,8 @@
 # make check      ruff and mypy --strict
 # make test-all   also what is marked slow, browser, oracles, dot; what is not installed is skipped and named
 # make oracles    install torch, autograd and scikit-learn for test-all and bench
+# make browser    install Playwright for test-all; the browser itself is the system's chromium
+# make debuggers  install debugpy for test-all
 # make bench      time the engine beside its peers
 # make clean      remove the environment and everything that runs leave behind
 #
@@ -20,7 +22,7 @@ PYTHON ?= $(firstword $(call first,$(new_enough); import ensurepip; import venv)
 first = $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
     "$$p" -c '$(1)' >/dev/null 2>&1 && command -v "$$p" && break; done)
 
-.PHONY: demo test check test-all oracles bench clean
+.PHONY: demo test check test-all oracles browser debuggers bench clean
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/.installed-plots
@@ -37,7 +39,7 @@ check: $(VENV)/.installed-test
 test-all: $(VENV)/.installed-test
 	$(python) -m pytest -m "" -rfEs $(PYTEST_ARGS)
 
-oracles: $(VENV)/.installed-oracles
+oracles browser debuggers: %: $(VENV)/.installed-%
 
 bench: $(VENV)/.installed-test
 	$(python) tests/benchmarks/run.py $(BENCH_ARGS)

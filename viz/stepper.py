@@ -65,7 +65,8 @@ class Page:
         return f"<Page: {self.title}, {counted(self.steps, 'step')}>"
 
     def _repr_html_(self) -> str:
-        return f'<iframe srcdoc="{escape(self.html)}" title="{svg.escaped(self.title)}" width="100%" height="720"></iframe>'
+        size = 'width="100%" height="720"'
+        return f'<iframe srcdoc="{escape(self.html)}" title="{svg.escaped(self.title)}" {size}></iframe>'
 
 
 def page(
@@ -104,7 +105,7 @@ def page(
     Raises
     ------
     TypeError
-        If `loss` is neither a node nor a tape.
+        If `loss` is neither a node nor a tape, `params` names nothing, or `title` is no string.
     ValueError
         If there is no step, `max_nodes` is below 1, the suffix is another than `.html`; and as `backward`.
     StaleError
@@ -120,6 +121,7 @@ def page(
     --------
     >>> x, w = mg.Value(2.0, name="x"), mg.Value(-0.5, name="w")
     >>> a = mg.sigmoid(w * x)
+    >>> a.name = "a"
     >>> page(a)
     <Page: Backward pass from a, 2 steps>
     >>> w.grad  # nothing was stored
@@ -129,6 +131,8 @@ def page(
         raise TypeError(f"page: expected a Value, a Tensor or a Tape, got {given(loss)}, at {mg.sites.here()}")
     if not isinstance(max_nodes, int) or isinstance(max_nodes, bool) or max_nodes < 1:
         raise ValueError(f"page: max_nodes={max_nodes!r}, expected an integer >= 1, at {mg.sites.here()}")
+    if title is not None and not isinstance(title, str):
+        raise TypeError(f"page: title: expected a string, got {given(title)}, at {mg.sites.here()}")
     if isinstance(loss, mg.Tape) and gradient is not None:
         raise ValueError(f"page: a tape has the gradient that it was recorded with, at {mg.sites.here()}")
     if path is not None:
@@ -212,10 +216,10 @@ def _html(
         "base-uri 'none'; form-action 'none'"
     )
     count, total = len(scenes), len(tape)
-    cap = "" if count == total else (
-        f'<p class="cap">The pass has {total:,} steps; this page shows the first {count:,}. '
-        "viz.debug(loss) walks over all of them.</p>\n"
-    )  # fmt: skip
+    cap = f"The pass has {total:,} steps; this page shows the first {count:,}. viz.debug(loss) walks over all of them."
+    notes = f'<p class="cap">{cap}</p>\n' * (count < total)
+    single = f"This is the first of {counted(count, 'step')}: with JavaScript, the page steps through them."
+    notes += f'<noscript><p class="cap">{single}</p></noscript>'
     first = scenes[0]
     return f"""<!DOCTYPE html>
 <html lang="en">
@@ -240,7 +244,7 @@ def _html(
 <output id="place" for="slider"><b>1</b> of {count:,}</output>
 </nav>
 </header>
-{cap}<noscript><p class="cap">This is the first of {count:,} steps: with JavaScript the page steps through all of them.</p></noscript>
+{notes}
 <p id="sentence" role="status" aria-live="polite" aria-atomic="true">{_e(first.sentence)}</p>
 <main>
 <section id="graph" aria-labelledby="graph-title">
@@ -307,9 +311,8 @@ def _source(excerpts: Iterable[Excerpt], first: Scene) -> str:
             identifier, number, text = line
             mark = marks.get(identifier)
             here = ' class="here"' if mark else ""
-            pieces.append(
-                f'<li id="{identifier}"{here}><span class="number">{number}</span><code>{_marked(text, mark)}</code></li>'
-            )
+            begin = f'<li id="{identifier}"{here}><span class="number">{number}</span>'
+            pieces.append(f"{begin}<code>{_marked(text, mark)}</code></li>")
         pieces.append("</ol>")
     return "\n".join(pieces) if pieces else "<p>The source of these nodes is not to be had here.</p>"
 
@@ -331,7 +334,8 @@ def _code(text: str) -> str:
 
 def _given(scene: Scene) -> str:
     return "".join(
-        f"<div><dt>{_e(g.letter)}</dt><dd><span>{_e(g.what)}</span> <b>{_e(g.number)}</b></dd></div>" for g in scene.given
+        f"<div><dt>{_e(g.letter)}</dt><dd><span>{_e(g.what)}</span> <b>{_e(g.number)}</b></dd></div>"
+        for g in scene.given
     )
 
 
@@ -341,7 +345,8 @@ def _row(row: Row) -> str:
 
 def _entries(ledger: Iterable[Entry]) -> str:
     return "\n".join(
-        f'<tr><th scope="row"><button type="button">{_e(entry.label)}</button></th><td>{_e(text_at(entry.grad, 1))}</td></tr>'
+        f'<tr><th scope="row"><button type="button">{_e(entry.label)}</button></th>'
+        f"<td>{_e(text_at(entry.grad, 1))}</td></tr>"
         for entry in ledger
     )
 

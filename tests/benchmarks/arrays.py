@@ -39,7 +39,7 @@ def closed_form(p: Problem) -> Training:
     return Training(step, lambda: [g for dW, db in gradients for g in (dW.T, db)])
 
 
-def microgrid(p: Problem) -> Training:
+def microgrid(p: Problem, compiled: bool = False) -> Training:
     import microgrid as mg
     import nn
 
@@ -50,14 +50,28 @@ def microgrid(p: Problem) -> Training:
     optimizer = nn.optim.SGD(model.parameters(), lr=p.lr)
     X, Y = mg.Tensor(p.X), mg.Tensor(p.Y)
 
+    def loss_of(x: mg.Tensor, y: mg.Tensor) -> mg.Tensor:
+        return criterion(model(x), y)
+
+    def backward() -> mg.Tensor:
+        loss = loss_of(X, Y)
+        loss.backward()
+        return loss
+
+    replayed = mg.compile(loss_of)
+
     def step() -> float:
         optimizer.zero_grad()
-        loss = criterion(model(X), Y)
-        loss.backward()
+        loss = replayed(X, Y) if compiled else backward()
+        assert not replayed.why, replayed.why
         optimizer.step()
         return loss.item()
 
     return Training(step, lambda: [w.grad for w in model.parameters()])
+
+
+def microgrid_compiled(p: Problem) -> Training:
+    return microgrid(p, compiled=True)
 
 
 def torch(p: Problem) -> Training:
@@ -82,7 +96,7 @@ def torch(p: Problem) -> Training:
     return Training(step, lambda: [w.grad.numpy() for w in parameters])
 
 
-ENGINES = {"closed_form": closed_form, "microgrid": microgrid, "torch": torch}
+ENGINES = {"closed_form": closed_form, "microgrid": microgrid, "microgrid_compiled": microgrid_compiled, "torch": torch}
 
 
 def training(workload: str, engine_name: str) -> Training:

@@ -54,6 +54,7 @@ ARRAYS = [
     Entrant("closed-form NumPy", "closed_form"),
     Entrant("microgrid, sites off", "microgrid", ("--no-sites",)),
     Entrant("microgrid", "microgrid"),
+    Entrant("microgrid, compiled", "microgrid_compiled"),
     Entrant("torch, eager", "torch"),
 ]
 WORKLOADS = {
