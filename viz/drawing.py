@@ -28,6 +28,7 @@ __microgrid_machinery__ = True
 
 MAX_NODES = 150  # about so many stay readable on a screen
 INFIX = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "power": "**", "matmul": "@"}
+OPERANDS, COMPARED = 9, 100  # so many operands are written, and of so many nodes that are alike compared
 DETAILS = ("auto", "full", *folding.STEPS)
 LABELS = (None, "local", "contribution")
 SUFFIXES = {
@@ -300,7 +301,7 @@ def _node(
         id=identifier,
         kind=_kind(part, learned),
         name=name,
-        operation=part.words or _operation(node, called, hidden),
+        operation=part.words or _operation(part.tops, called, hidden),
         data="-" if data is None else described(data),
         grad="-" if grad is None else described(grad),
         form=f"{shape} {node._data.dtype}" if shape is not None else f"{len(part.tops)} values" if several else "",
@@ -318,22 +319,34 @@ def _kind(part: Part, learned: Callable[[mg.Node], bool]) -> Kind:
     return "root" if part.root else "operation"
 
 
-def _operation(node: mg.Node, called: Mapping[mg.Node, str], hidden: AbstractSet[mg.Node]) -> str:
-    """The rule, with a bullet for each input that is drawn and the constants that are not."""
+def _operation(nodes: Sequence[mg.Node], called: Mapping[mg.Node, str], hidden: AbstractSet[mg.Node]) -> str:
+    """The rule, with a bullet for each input that is drawn and the constants that are not.
+
+    Of several nodes of one rule: an ellipsis where their constants differ.
+    """
+    node = nodes[0]
     if node.rule is None:
         return ""
     name = node.rule.__name__
     symbol = INFIX.get(name, "")
     text = symbol or name
-    drawn = [isinstance(x, mg.Node) and x not in hidden for x in node.inputs]
-    if not all(drawn):
-        operands = [
-            "•" if shown else clipped(called.get(x) or constant(x._data)) if isinstance(x, mg.Node) else constant(x)
-            for x, shown in zip(node.inputs[:9], drawn, strict=False)
-        ] + ["…"] * (len(drawn) > 9)
+    if not all(isinstance(x, mg.Node) and x not in hidden for x in node.inputs):
+        alike = [_operands(other, called, hidden) for other in nodes[:COMPARED]]
+        operands = [words[0] if len(set(words)) == 1 else "…" for words in zip(*alike, strict=False)]
         text = f" {symbol} ".join(operands) if symbol else f"{name}({', '.join(operands)})"
     chosen = {key: item for key, item in node.parameters.items() if item is not None and item is not False}
     return clipped(" ".join([text, *(f"{key}={constant(item)}" for key, item in chosen.items())]))
+
+
+def _operands(node: mg.Node, called: Mapping[mg.Node, str], hidden: AbstractSet[mg.Node]) -> list[str]:
+    """The first inputs of a node in words."""
+    words = ["…"] * min(len(node.inputs), OPERANDS + 1)
+    for k, x in enumerate(node.inputs[:OPERANDS]):
+        if not isinstance(x, mg.Node):
+            words[k] = constant(x)
+        else:
+            words[k] = (clipped(called.get(x, "")) or constant(x._data)) if x in hidden else "•"
+    return words
 
 
 def _edges(part: Part, place: int, drawn: Sketch, labels: str | None) -> list[Edge]:

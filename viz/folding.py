@@ -443,8 +443,26 @@ def _partitioned(parts: Sequence[Part], keys: Sequence[Key]) -> list[list[int]]:
                     heapq.heappush(ready, (members[reader][0], reader))
         if len(order) == len(members):
             return order
-        stuck = [[[i] for i in places] if waits[g] else [places] for g, places in enumerate(members)]
-        members = [places for split in stuck for places in split]
+        circular = _circular(readers, {g for g, n in enumerate(waits) if n})
+        split = [[[i] for i in places] if g in circular else [places] for g, places in enumerate(members)]
+        members = [places for parted in split for places in parted]
+
+
+def _circular(readers: Sequence[Collection[int]], stuck: set[int]) -> set[int]:
+    """Those of the groups that cannot be ordered which lie on circles, or between them: not what only follows them."""
+    reading: dict[int, list[int]] = {g: [] for g in stuck}
+    counts = dict.fromkeys(stuck, 0)
+    for g in stuck:
+        for reader in readers[g]:  # which is stuck, too
+            counts[g] += 1
+            reading[reader].append(g)
+    free = [g for g in sorted(stuck) if not counts[g]]
+    for g in free:
+        for read in reading[g]:
+            counts[read] -= 1
+            if not counts[read]:
+                free.append(read)
+    return stuck - set(free)
 
 
 def _joined(parts: list[Part], order: list[list[int]], finish: Callable[[Part, list[Part]], None]) -> list[Part]:

@@ -17,7 +17,10 @@ __microgrid_machinery__ = True
 
 def mimebundle(node: mg.Node, include: Any = None, exclude: Any = None) -> dict[str, str]:
     """What a notebook shows of a node: SVG, HTML and text; never an error. Names are those of the notebook."""
-    text = {"text/plain": repr(node)}
+    try:
+        text = {"text/plain": repr(node)}
+    except Exception:
+        return {"text/plain": object.__repr__(node)}
     if node.rule is None:
         return text
     try:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import microgrid as mg
 from microgrid.sites import Site
 from microgrid.steps import brief
+from microgrid.tape_files import Recorded
 from viz.words import clipped, counted, visible
 
 __microgrid_machinery__ = True
@@ -26,6 +27,11 @@ LONG = 160  # letters of a number: an exact fraction has no end
 GIVEN = 8  # likewise, inputs of the rule
 
 Changes = list[tuple[int, str]]  # from which state on, which text
+
+
+def is_node(x: Any) -> bool:
+    """Whether an input of a rule is a node, of a graph or told of by a file, and no constant."""
+    return isinstance(x, (mg.Node, Recorded))
 
 
 class Mark(NamedTuple):
@@ -249,8 +255,8 @@ class Teller:
             letter = slots.get(place, "")
             if rule is not None:
                 letter = f"{rule.inputs[0]}[{place}]" if rule.variadic else rule.inputs[place]
-            label = self.tape.labels.get(x, "") if not isinstance(x, (int, float)) and _hashable(x) else ""
-            given.append(Given(visible(letter), visible(label) or "a constant", number_text(number)))
+            what = visible(self.tape.labels[x]) if is_node(x) else "a constant"
+            given.append(Given(visible(letter), what, number_text(number)))
         return given
 
     # ------------------------------------------------------------------ gradients over the states
@@ -314,7 +320,3 @@ def number_text(x: Any) -> str:
     """A number in words, as the terminal says it."""
     text = visible(brief(x + 0.0 if isinstance(x, float) else x))  # no sign before a zero
     return text if len(text) <= LONG else text[: LONG - 1] + "…"
-
-
-def _hashable(x: Any) -> bool:
-    return getattr(type(x), "__hash__", None) is not None

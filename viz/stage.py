@@ -17,7 +17,7 @@ import microgrid as mg
 from viz import drawing, folding, names, svg
 from viz.glyphs import width
 from viz.picture import Edge, Node, Picture
-from viz.scenes import Changes, told
+from viz.scenes import Changes, is_node, told
 from viz.words import described, together, visible
 
 __microgrid_machinery__ = True
@@ -46,7 +46,19 @@ class Actor(NamedTuple):
 
 
 class Stage(NamedTuple):
-    """The picture, which drawn node each node of the tape is, what each does, and which each step hands something to."""
+    """The picture, and what is played on it.
+
+    Attributes
+    ----------
+    drawing : str
+        SVG, at state 1.
+    place : dict of node to str
+        The drawn node that each node of the tape is, or is folded into.
+    actors : dict of str to Actor
+        What each drawn node does.
+    fed : list of list of str
+        For each step the drawn nodes that take something from it.
+    """
 
     drawing: str
     place: dict[Any, str]
@@ -114,15 +126,11 @@ def _doubles(tape: mg.Tape) -> dict[Any, mg.Node]:
         double = face._new(number, node.requires_grad)
         rule = node.rule or (type(node.op, (), {}) if getattr(node, "op", "") else None)  # a user's, from a file
         double.rule, double.parameters = rule, node.parameters
-        double.inputs = tuple([doubles[x] if _is_in(x, doubles) else x for x in node.inputs])
+        double.inputs = tuple([doubles[x] if is_node(x) else x for x in node.inputs])
         double._number, double._code = getattr(node, "_number", double._number), None
         double.name = label
         doubles[node] = double
     return doubles
-
-
-def _is_in(x: Any, doubles: Mapping[Any, mg.Node]) -> bool:
-    return type(x).__hash__ is not None and x in doubles
 
 
 def _drawn(
@@ -155,7 +163,8 @@ def _true(drawn: Node, node: Any, tape: mg.Tape) -> Node:
     """The drawn double of a single node with the node's own label, place in the source, and statistics."""
     number = tape.values[node]
     if isinstance(number, mg.Summary):
-        drawn = replace(drawn, data=_of_summary(number), fault=f"{number.not_finite:,} not finite" * (not number.is_finite))
+        fault = "" if number.is_finite else f"data {number.not_finite:,} not finite"
+        drawn = replace(drawn, data=_of_summary(number), fault=fault)
     return replace(drawn, name=drawn.name or tape.labels[node], site=str(node.site or ""))
 
 
@@ -164,12 +173,11 @@ def _of_summary(x: mg.Summary) -> str:
 
 
 def _places(doubles: Mapping[Any, mg.Node], tops: Mapping[str, Sequence[mg.Node]]) -> dict[Any, str]:
-    """The drawn node of each node. What a fold does not show is read within it alone, and so is where its reader is."""
-    at = {double: identifier for identifier, several in tops.items() for double in several}
-    for double in reversed(list(doubles.values())):
-        for x in double.inputs:
-            if isinstance(x, mg.Node):
-                at.setdefault(x, at[double])
+    """The drawn node of each node. What a fold does not show is read within it, and so is where its first reader is."""
+    shown = {double: identifier for identifier, several in tops.items() for double in several}
+    at = dict(shown)
+    for double in reversed(list(doubles.values())):  # the first reader comes last
+        at.update({x: at[double] for x in double.inputs if isinstance(x, mg.Node) and x not in shown})
     return {node: at[double] for node, double in doubles.items()}
 
 
@@ -198,7 +206,9 @@ def _number(x: Any) -> str:
     return visible(_of_summary(x) if isinstance(x, mg.Summary) else described(x))
 
 
-def _roomy(picture: Picture, actors: Mapping[str, Actor], place: Mapping[Any, str], steps: Sequence[mg.Step]) -> Picture:
+def _roomy(
+    picture: Picture, actors: Mapping[str, Actor], place: Mapping[Any, str], steps: Sequence[mg.Step]
+) -> Picture:
     """The picture with the widest text that each box will ever show, and what flows along each edge."""
     nodes = [replace(node, grad=_widest(["-", *(text for _, text in actors[node.id].grad)])) for node in picture.nodes]
     edges = list(picture.edges)
@@ -252,10 +262,12 @@ def _act(group: ElementTree.Element, node: Node, actor: Actor, fed: bool) -> Non
     texts = group.findall("text")
     at = next(i for i, text in enumerate(texts) if text.get("class") == "word" and text.text == "grad")
     number = texts[at + 1]
-    room = float(number.attrib.pop("textLength"))
-    number.attrib.pop("lengthAdjust")
-    number.attrib.update({"class": "gradient", "x": f"{float(number.attrib['x']) + room:.1f}", "data-room": f"{room:g}"})
+    room = float(number.attrib["textLength"])
+    number.set("class", "gradient")
+    number.set("x", f"{float(number.attrib['x']) + room:.1f}")
+    number.set("data-room", f"{room:g}")
     number.text = text_at(actor.grad, 1)
+    number.set("textLength", f"{width(number.text, svg.SIZE):.1f}")
     states = {"reached": number.text != "-", "here": 1 in actor.steps, "fed": fed}
     group.attrib["class"] += "".join(f" {state}" for state, holds in states.items() if holds)
 

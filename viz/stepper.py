@@ -66,7 +66,7 @@ class Page:
 
     def _repr_html_(self) -> str:
         size = 'width="100%" height="720"'
-        return f'<iframe srcdoc="{escape(self.html)}" title="{svg.escaped(self.title)}" {size}></iframe>'
+        return f'<iframe srcdoc="{escape(self.html)}" title="{_e(self.title)}" {size}></iframe>'
 
 
 def page(
@@ -167,7 +167,7 @@ def written(tape: mg.Tape, models: Any, max_nodes: int = MAX_NODES, title: str |
     teller = Teller(tape, MOST_STEPS)
     scenes, changes = list(teller.scenes()), teller.changes()
     stage = staged(tape, models, changes, teller.steps, max_nodes)
-    heading = visible(title) if title is not None else f"Backward pass from {teller.root}"
+    heading = visible(title) if title else f"Backward pass from {teller.root}"
     ledger = _ledger(tape, teller, changes, stage)
     return Page(_html(heading, tape, teller, scenes, stage, ledger), len(scenes), heading)
 
@@ -296,7 +296,8 @@ def _html(
 
 
 def _e(text: str) -> str:
-    return svg.escaped(text)
+    """Text as HTML holds it, in an element or an attribute."""
+    return escape(visible(text))
 
 
 def _source(excerpts: Iterable[Excerpt], first: Scene) -> str:

@@ -93,9 +93,11 @@ class View:
 
     def _written(self, step: mg.Step) -> str:
         """The node and its expression: `z = w * x + b`."""
-        site = step.source
-        text = one_line(site.expression) if site is not None and site.column is not None else ""
-        return " = ".join(filter(None, [visible(step.label), text]))
+        label, site = visible(step.label), step.source
+        if site is None:
+            return label
+        text = one_line(site.expression)
+        return " = ".join(filter(None, [label, text])) if site.column is not None else f"{label}: {text}"
 
     def d(self, label: str) -> str:
         """The gradient's name: dC/dw."""

@@ -88,7 +88,8 @@ def described(numbers: Any) -> str:
         return clipped(number(numbers))
     if numbers.size > SHOWN_ELEMENTS:
         with np.errstate(all="ignore"):
-            return f"mean {number(numbers.mean())} ± {number(numbers.std())}"
+            spread = 0.0 if (numbers == numbers.flat[0]).all() else numbers.std()  # which is rounded, of equal numbers
+            return f"mean {number(numbers.mean())} ± {number(spread)}"
     return _listed(numbers.tolist())
 
 

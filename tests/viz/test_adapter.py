@@ -300,7 +300,9 @@ def test_astral_characters_are_two_units(tmp_path):
 
 def test_a_running_script_can_be_paused_at_its_next_pass(adapter, tmp_path):
     path = tmp_path / "loop.py"
-    path.write_text("import microgrid as mg\nw = mg.Value(1.0)\nwhile True:\n    (w * w).backward()\n", encoding="utf-8")
+    path.write_text(
+        "import microgrid as mg\nw = mg.Value(1.0)\nwhile True:\n    (w * w).backward()\n", encoding="utf-8"
+    )
     adapter.begin(program=str(path), stopOnEntry=False)
     assert "nothing is stopped" in adapter.refused("next", threadId=1)
     adapter.ask("pause", threadId=1)
@@ -318,7 +320,8 @@ def test_without_debugging_nothing_stops(adapter, script):
 def test_the_script_gets_its_arguments_environment_and_folder_and_no_input(adapter, tmp_path):
     path = tmp_path / "told.py"
     path.write_text(
-        "import os, sys\nprint(sys.argv[1:], os.environ['X1'], os.getcwd() == os.path.dirname(os.path.abspath(__file__)))\n"
+        "import os, sys\nhere = os.path.dirname(os.path.abspath(__file__))\n"
+        "print(sys.argv[1:], os.environ['X1'], os.getcwd() == here)\n"
         "os.write(1, b'from C')\nprint(repr(sys.stdin.read()))\n1 / 0\n",
         encoding="utf-8",
     )
@@ -369,7 +372,9 @@ def test_the_call_stack_is_the_chain_of_consumers(attached):
     assert stack["totalFrames"] == 5
     part = attached.ask("stackTrace", threadId=1, startFrame=1, levels=2)
     assert [frame["id"] for frame in part["stackFrames"]] == [frame["id"] for frame in stack["stackFrames"]][1:3]
-    assert attached.ask("evaluate", expression="step.op", frameId=stack["stackFrames"][2]["id"])["result"] == "'sigmoid'"
+    assert (
+        attached.ask("evaluate", expression="step.op", frameId=stack["stackFrames"][2]["id"])["result"] == "'sigmoid'"
+    )
 
 
 def test_the_variables_are_what_the_rule_meets_and_gives(attached):
@@ -461,7 +466,9 @@ def test_hit_counts_and_conditions(attached):
 def test_data_breakpoints_watch_a_gradient(attached):
     attached.begin()
     attached.event("stopped")
-    scopes = {s["name"]: s["variablesReference"] for s in attached.ask("scopes", frameId=attached.top()["id"])["scopes"]}
+    scopes = {
+        s["name"]: s["variablesReference"] for s in attached.ask("scopes", frameId=attached.top()["id"])["scopes"]
+    }
     info = attached.ask("dataBreakpointInfo", name="dL/dw", variablesReference=scopes["Contributions"])
     assert info["dataId"] == "w"
     assert attached.ask("dataBreakpointInfo", name="x", variablesReference=scopes["Step"])["dataId"] is None
@@ -563,11 +570,7 @@ def test_what_is_no_message_is_answered_and_the_next_is_read(attached, data, tol
     answer = attached.next()
     assert (answer["type"], answer["success"]) == ("response", False)
     assert answer["message"].startswith(told)
-    while True:  # the rest of what was no message
-        seq = attached.send("initialize", adapterID="microgrid")
-        answer = attached.response(seq) if attached.messages.empty() else attached.next()
-        if answer.get("success"):
-            break
+    assert attached.response(attached.send("initialize", adapterID="microgrid"))["success"]
 
 
 @pytest.mark.parametrize(
@@ -649,3 +652,27 @@ def test_output_goes_line_by_line():
     assert writer.getvalue().count(b'"output": "') == 1
     out.flush()
     assert b'"output": "c"' in writer.getvalue()
+
+
+# ---------------------------------------------------------------------------------------------------- the editor's side
+
+
+def test_the_manifest_starts_the_adapter_and_activates_nothing():
+    manifest = json.loads((ROOT / "editors" / "vscode" / "package.json").read_text(encoding="utf-8"))
+    assert manifest["extensionKind"] == ["workspace"]
+    assert not {"activationEvents", "main"} & set(manifest)
+    (debugger,) = manifest["contributes"]["debuggers"]
+    assert (debugger["type"], debugger["runtimeArgs"]) == ("microgrid", ["-m", "viz", "dap"])
+
+
+def test_the_launch_configurations_name_what_is_there():
+    """Those of this clone work as they stand: their types are the manifest's and debugpy's, their programs files."""
+    text = (ROOT / ".vscode" / "launch.json").read_text(encoding="utf-8")
+    launch = json.loads(re.sub(r"^\s*//.*$", "", text, flags=re.M))
+    for configuration in launch["configurations"]:
+        assert configuration["type"] in ("microgrid", "debugpy")
+        program = configuration.get("program", "${file}").replace("${workspaceFolder}", str(ROOT))
+        assert program == "${file}" or Path(program).is_file()
+    (debugpy,) = (c for c in launch["configurations"] if c["type"] == "debugpy")
+    assert debugpy["rules"] == [{"module": "microgrid", "include": True}]
+    assert any(c["name"] == "Backward pass" for c in launch["configurations"])

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +102,7 @@ def check(measured: dict[str, Any]) -> None:
         assert all(inside(text, node["box"]) for text in node["texts"]), node
         assert not [other["id"] for other in nodes[:i] if overlap(node["box"], other["box"])]
         rows = sorted(node["texts"], key=lambda text: (text[1], text[0]))
-        for a, b in zip(rows, rows[1:], strict=False):  # words beside each other, or below
+        for a, b in pairwise(rows):  # words beside each other, or below
             assert a[2] <= b[0] + 1.5 or a[1] + 5 < b[1], (a, b)
         for label in measured["labels"]:
             assert not overlap(label, node["box"])

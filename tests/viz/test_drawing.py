@@ -288,9 +288,9 @@ def test_the_chain_of_the_notes_is_drawn_in_its_order() -> None:
     W = {1: mg.Tensor(rng.normal(size=(2, 3)), True), 2: mg.Tensor(rng.normal(size=(1, 2)), True)}
     b = {1: mg.Tensor(np.zeros(2), True), 2: mg.Tensor(np.zeros(1), True)}
     A, Z = {0: X}, {}
-    for l in (1, 2):
-        Z[l] = mg.linear(A[l - 1], W[l], b[l])
-        A[l] = mg.sigmoid(Z[l])
+    for k in (1, 2):
+        Z[k] = mg.linear(A[k - 1], W[k], b[k])
+        A[k] = mg.sigmoid(Z[k])
     C = nn.BCELoss()(A[2], np.ones((4, 1)))
     C.name = "C"
     graph = viz.graph(C)
@@ -298,9 +298,9 @@ def test_the_chain_of_the_notes_is_drawn_in_its_order() -> None:
     assert chain.startswith("C <- ")
     assert chain.endswith(" <- A[2] <- Z[2] <- A[1] <- Z[1] <- X")
     names = {node.id: node.name for node in graph.nodes}
-    for l in (1, 2):
-        into = [names[edge.source] for edge in graph.edges if names[edge.target] == f"Z[{l}]"]
-        assert into == [names_of_input(l), f"W[{l}]", f"b[{l}]"]
+    for k in (1, 2):
+        into = [names[edge.source] for edge in graph.edges if names[edge.target] == f"Z[{k}]"]
+        assert into == [names_of_input(k), f"W[{k}]", f"b[{k}]"]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         graph.svg()

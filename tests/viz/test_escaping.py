@@ -18,10 +18,13 @@ import viz
 ROOT = Path(__file__).parent.parent.parent
 SVG = "{http://www.w3.org/2000/svg}"
 
-AWKWARD = ["", " ", "  a  b ", '"', "'", "\\", "a\\", '\\"', "<b>", "<", ">", "&", "&amp;", "&lt;b", "{a|b}", "a:b", "n0",
-           "node", "a\nb", "\r\t\0", "]]>", "<!--", "-->", "</text>", "</svg>", "</script>", "<script>alert(1)</script>",
-           "\\N", "\\n", "x<y", "%7", "->", ";}", "#35;", "`code`", "javascript:alert(1)", "שלום", "\u202eabc",
-           "\ud800", "\uffff", "𝒙", "x" * 100, "edge", "-", "#1", "\x1b[31m", "é\u0301", "日本語", "🙂"]  # fmt: skip
+AWKWARD = [
+    "", " ", "  a  b ", '"', "'", "\\", "a\\", '\\"', "<b>", "<", ">", "&", "&amp;", "&lt;b", "{a|b}", "a:b", "n0",
+    "node", "a\nb", "\r\t\0", "]]>", "<!--", "-->", "</text>",
+    "</svg>", "</script>", "<script>alert(1)</script>", "\\N", "\\n",
+    "x<y", "%7", "->", ";}", "#35;", "`code`", "javascript:alert(1)", "שלום", "\u202eabc", "\ud800", "\uffff", "𝒙",
+    "x" * 100, "edge", "-", "#1", "\x1b[31m", "é\u0301", "日本語", "🙂",
+]  # fmt: skip
 names = st.sampled_from(AWKWARD) | st.text(
     st.characters() | st.sampled_from("<>&\"'\\{}|:;\n\r\0\x7f\x85\ud800\udfff\ufffe]#`% "), max_size=60
 )
@@ -187,7 +190,8 @@ model = nn.scalar.MLP(2, [8, 4, 1], rng=0)
 batch = mg.sum([model([float(k), 1.0]) for k in range(9)])
 for root, params in ((loss, None), ((w @ w.T).sum(), None), (batch, model)):
     graph = viz.graph(root, params=params)
-    print(graph.svg(), graph.html(), graph.dot(), graph.dot(style="micrograd"), graph.text(), graph.mermaid(), graph.json())
+    print(graph.svg(), graph.html(), graph.dot(), graph.dot(style="micrograd"))
+    print(graph.text(), graph.mermaid(), graph.json())
 """
 
 

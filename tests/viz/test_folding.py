@@ -89,11 +89,12 @@ def test_samples_that_are_alike_are_one_sample() -> None:
     """Eight samples of one neuron, from the same parameters; the numbers are the mean and spread of all."""
     rng = np.random.default_rng(0)
     w, X = mg.Value(0.5), rng.normal(size=8)
-    outputs = [mg.tanh(w * x) for x in X.tolist()]
+    outputs = [mg.tanh(w * x) for x in X.tolist()]  # that the constants differ is said
     graph = viz.graph(mg.sum(outputs), detail="samples")
     titles = {node.operation: node for node in graph.nodes}
     assert [node.note for node in graph.nodes] == ["", "× 8 alike", "× 8 alike", ""]
     values = np.array([y.data for y in outputs])
+    assert [node.operation for node in graph.nodes] == ["", "• * …", "tanh", "total"]
     assert titles["tanh"].data == f"mean {values.mean():.4f} ± {values.std():.4f}"
     assert graph.edges[-1].count == 8
     assert "samples that are alike, up to 8, drawn once" in graph.folded
@@ -105,6 +106,12 @@ def test_nodes_of_different_parameters_are_never_alike() -> None:
     root = mg.sum([mg.tanh(w * x) for w in weights.values()])
     graph = viz.graph(root, params=weights, detail="samples")
     assert sum(node.operation == "tanh" for node in graph.nodes) == 6
+
+
+def test_nor_are_weights_that_nobody_named() -> None:
+    x = mg.Value(2.0)
+    root = mg.sum([mg.tanh(mg.Value(1.0 + k) * x) for k in range(6)])
+    assert sum(node.operation == "tanh" for node in viz.graph(root, detail="samples").nodes) == 6
 
 
 def test_data_that_are_read_differently_are_not_alike() -> None:
@@ -159,6 +166,19 @@ def test_weight_decay_does_not_pull_parameters_out_of_their_modules() -> None:
     graph = viz.graph(root, params=model, max_nodes=30)
     assert not [node for node in graph.nodes if node.kind == "parameter"]
     consistent(graph, len(mg.topological_order(root)))
+
+
+def test_a_module_that_reads_what_its_own_parameter_went_into_is_no_circle() -> None:
+    """As one node with its parameter it would have to stand before and after what is computed between."""
+    model = nn.scalar.MLP(1, [1, 1], rng=0)
+    first, second = (layer.neurons[0] for layer in model.layers)
+    root = second([first([mg.tanh(first.w[0])])])
+    graph = viz.graph(root, params=model, detail="modules")
+    consistent(graph, len(mg.topological_order(root)))
+    titles = [node.title for node in graph.nodes]
+    assert "tanh" in [node.operation for node in graph.nodes]
+    assert "layers.0.neurons.0.w.0" in titles
+    assert [title for title in titles if "LinearNeuron" in title]
 
 
 def test_full_detail_draws_every_node() -> None:

@@ -1,5 +1,7 @@
 """The layout: edges go forward and around boxes, boxes and clusters do not overlap, nothing depends on luck."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -66,11 +68,11 @@ def check(drawn: Layout, sizes, edges, cluster, around) -> None:
         assert route[-1].end == pytest.approx(nodes[v].along)
         assert nodes[v].across <= route[-1].across <= nodes[v].across_end
         ends = [x for piece in route for x in (piece.begin, piece.end)]
-        assert all(a <= b + 1e-6 for a, b in zip(ends, ends[1:], strict=False))  # forward
+        assert all(a <= b + 1e-6 for a, b in pairwise(ends))  # forward
         for piece in route:  # straight pieces pass no box; curves lie between the ranks, where there are none
             line = Rectangle(piece.begin, piece.across - 0.5, piece.end, piece.across + 0.5)
             assert not [i for i, box in enumerate(nodes) if i not in (u, v) and overlap(line, box)]
-        for a, b in zip(route, route[1:], strict=False):
+        for a, b in pairwise(route):
             gap = Rectangle(a.end + 1e-6, min(a.across, b.across), b.begin - 1e-6, max(a.across, b.across))
             assert not [box for box in nodes if overlap(gap, box)]
 

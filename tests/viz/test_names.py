@@ -128,7 +128,7 @@ def test_any_model_with_named_modules_and_calls_has_clusters() -> None:
 def test_innermost_against_its_definition() -> None:
     """The call (begun, ended) of the smallest extent with begun < number < ended."""
     model = nn.scalar.MLP(2, [3, 2, 1], rng=0)
-    root = mg.sum([model([mg.Value(1.0), 2.0]), model([3.0, 4.0])])
+    root = mg.sum([model([mg.exp(mg.Value(1.0)), 2.0]), model([3.0, 4.0])])  # exp is made just before a call begins
     order = mg.topological_order(root)
     calls = names.calls(model, None)
     made = names.innermost(order, calls)

@@ -27,7 +27,8 @@ from viz.words import clipped, constant, described, together, visible
         (np.array([[1, 2], [3, 4]]), "[[1, 2], [3, 4]]"),
         (np.zeros((0, 3)), "[]"),
         (np.ones(7), "mean 1.0000 ± 0.0000"),
-        (np.array([math.inf] * 7), "mean inf ± nan"),
+        (np.full(7, 0.05), "mean 0.0500 ± 0.0000"),
+        (np.array([math.inf] * 7), "mean inf ± 0.0000"),
     ],
 )
 def test_one_formatter_for_every_number(numbers, text) -> None:
