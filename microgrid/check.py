@@ -10,6 +10,7 @@ import numpy as np
 from microgrid import modes, sites
 from microgrid.derivatives import grad
 from microgrid.graph import Node
+from microgrid.pullback import is_linear
 from microgrid.tensor import Tensor
 from microgrid.transforms import vjp
 from microgrid.value import Value
@@ -19,6 +20,7 @@ __microgrid_machinery__ = True
 Rng: TypeAlias = "np.random.Generator | int | None"
 
 STEP = float(np.finfo(float).eps ** (1 / 3))  # of central differences, relative: truncation and rounding are even there
+NOT_LINEAR = "a gradient is not linear in g, the gradient from above, as every wrt_* must be"
 
 
 class GradcheckError(AssertionError):
@@ -37,6 +39,8 @@ def gradcheck(
     rng: Rng = 0,
 ) -> bool:
     """Check the gradient of every element of what a function returns with respect to every element of its inputs.
+
+    And that it is linear in the gradient from above: a rule that ignores its g, or squares it, does not pass.
 
     Parameters
     ----------
@@ -76,7 +80,7 @@ def gradcheck(
     True
     """
     given = _given("gradcheck", func, inputs)
-    check = _Check("gradcheck", func, given, eps, atol, rtol, np.random.default_rng(rng) if fast_mode else None)
+    check = _Check("gradcheck", func, given, eps, atol, rtol, np.random.default_rng(rng), fast_mode)
     return check.passes(raise_exception)
 
 
@@ -94,7 +98,7 @@ def gradgradcheck(
 ) -> bool:
     """Check the second derivatives of a function: `gradcheck` of its gradients, by the inputs and by grad_outputs.
 
-    Whether the gradients themselves are right is for `gradcheck` to say.
+    Whether the gradients themselves are right is for `gradcheck` to say; here they must be linear in grad_outputs.
 
     Parameters
     ----------
@@ -146,8 +150,12 @@ def gradgradcheck(
     above = [_like(z, z._seed(getattr(seed, "_data", seed)), True) for z, seed in zip(outputs, seeds, strict=True)]
     for place, g in enumerate(above):
         g.name = f"grad_outputs[{place}]"
-    check = _Check("gradgradcheck", gradients, [*variables, *above], eps, atol, rtol, generator if fast_mode else None)
+    check = _Check("gradgradcheck", gradients, [*variables, *above], eps, atol, rtol, generator, fast_mode)
     check.constants = True  # as the gradient of a linear function is, and that by an input that is not used
+    if outputs:
+        _, pull = vjp(of_checked, *variables)
+        if not is_linear(lambda gs: pull(tuple(gs)), [g._data for g in above]):
+            return check.failed(f"gradgradcheck: {NOT_LINEAR}, at {sites.here()}", raise_exception)
     return check.passes(raise_exception)
 
 
@@ -176,10 +184,11 @@ class _Check:
 
     def __init__(
         self, name: str, func: Callable[..., Any], given: list[Any], eps: float | None, atol: float, rtol: float,
-        generator: np.random.Generator | None,
+        generator: np.random.Generator, fast: bool,
     ) -> None:  # fmt: skip
         self.name, self.func, self.given, self.eps, self.atol, self.rtol = name, func, given, eps, atol, rtol
-        self.generator = generator
+        self.generator, self.fast = generator, fast
+        self.above = np.random.default_rng(0)  # of the gradients from above, which are no ones: see `is_linear`
         self.data = [_float64(name, x, position) for position, x in enumerate(given)]
         self.checked = [position for position, x in enumerate(given) if x.requires_grad]
         if not self.checked:
@@ -189,18 +198,23 @@ class _Check:
         """Run it."""
         try:
             self.run()
-        except GradcheckError:
-            if raise_exception:
-                raise
-            return False
+        except GradcheckError as error:
+            return self.failed(str(error), raise_exception)
         return True
+
+    @staticmethod
+    def failed(message: str, raise_exception: bool) -> bool:
+        """What a check that found something wrong gives."""
+        if raise_exception:
+            raise GradcheckError(message)
+        return False
 
     def run(self) -> None:
         """Compare every output's derivative along every direction."""
         base = self.values(self.data)
         if not all(np.array_equal(a, b, equal_nan=True) for a, b in zip(base, self.values(self.data), strict=True)):
             raise GradcheckError(f"{self.name}: the function gives another value when called again, at {sites.here()}")
-        weights = [self._random(z.shape) if self.generator else None for z in base]
+        weights = [self._random(z.shape) if self.fast else None for z in base]
         base = _weighted(base, weights)
         jacobians = list(self.jacobians(weights))
         for column, position in enumerate(self.checked):
@@ -232,13 +246,12 @@ class _Check:
 
     def _random(self, shape: tuple[int, ...]) -> Any:
         """A random vector, with no number near 0, of length 1."""
-        assert self.generator is not None
-        vector = self.generator.uniform(0.5, 1.5, shape) * self.generator.choice((-1.0, 1.0), shape)
+        vector = _away_from_0(self.generator, shape)
         return np.asarray(vector / max(float(np.linalg.norm(vector.ravel())), 1e-300))
 
     def directions(self, x: Any) -> Iterator[_Direction]:
         """Each element by itself, or one random direction."""
-        if self.generator is not None:
+        if self.fast:
             size = max(1.0, float(np.max(np.abs(x), initial=0)))
             yield _Direction(None, self._random(x.shape), self.eps or STEP * size)
             return
@@ -259,15 +272,24 @@ class _Check:
                 raise ValueError(f"{self.name}: what the function returns requires no gradient, at {sites.here()}")
             shape = np.shape(z._data) if weight is None else ()
             found = [np.zeros((*shape, *np.shape(x._data))) for x in targets]
+            if z.requires_grad:
+                self.check_linear(z, targets)
             for place in np.ndindex(shape) if z.requires_grad else ():
-                seed = weight
+                seed, g = weight, float(_away_from_0(self.above, ()))
                 if seed is None:
                     seed = np.zeros(shape)
                     seed[place] = 1
-                gradients = grad(z, targets, seed if np.ndim(z._data) else float(seed), allow_unused=True)
+                gradients = grad(z, targets, g * seed if np.ndim(z._data) else g * float(seed), allow_unused=True)
                 for array, gradient in zip(found, gradients, strict=True):
-                    array[place] = 0 if gradient is None else gradient
+                    array[place] = 0 if gradient is None else gradient / g
             yield found
+
+    def check_linear(self, z: Node, targets: Sequence[Node]) -> None:
+        """Refuse gradients of z that are not linear in the one from above."""
+        seed = _away_from_0(self.above, np.shape(z._data))
+        pull = lambda gs: grad(z, targets, gs[0] if np.ndim(z._data) else float(gs[0]), allow_unused=True)  # noqa: E731
+        if not is_linear(pull, [seed]):
+            raise GradcheckError(f"{self.name}: {NOT_LINEAR}, at {sites.here()}")
 
     def verdict(
         self, at: Callable[[float], list[Any]], base: list[Any], output: int, where: tuple[int, ...], h: float,
@@ -307,6 +329,11 @@ def _given(name: str, func: Any, inputs: Any) -> list[Any]:
     for position, x in enumerate(given):
         _float64(name, x, position)
     return given
+
+
+def _away_from_0(generator: np.random.Generator, shape: tuple[int, ...]) -> Any:
+    """Random numbers between 1/2 and 3/2, of either sign."""
+    return generator.uniform(0.5, 1.5, shape) * generator.choice((-1.0, 1.0), shape)
 
 
 def _weighted(values: list[Any], weights: Sequence[Any]) -> list[Any]:

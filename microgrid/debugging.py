@@ -72,6 +72,7 @@ def step_over(stepping: bool = False) -> bool:
         return False
     frame = sites.user_frame(sys._getframe(1))
     _command(attached, frame, lambda: attached.set_next(frame))
+    skip_machinery()
     return True
 
 

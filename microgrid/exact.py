@@ -12,8 +12,9 @@ Nothing is imported here until such a number turns up, and then its own library 
 
 from __future__ import annotations
 
+import operator
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from typing import Any
 
 from microgrid import kinds, sites
@@ -110,8 +111,16 @@ def _exactly(x: Any) -> Any:
     return rational(x) if x.__class__ is float else x
 
 
-def rational(x: Any) -> Any:
+def rational(x: Any, known: dict[int, tuple[Any, Any]] | None = None) -> Any:
     """A number or a SymPy expression with every float replaced by the decimal that Python prints for it.
+
+    Parts that an expression shares are looked at once: written out it may be exponentially longer than it is.
+
+    Parameters
+    ----------
+    x : number or SymPy expression
+    known : dict, optional
+        What was looked at before, with what came of it; it is added to.
 
     Examples
     --------
@@ -122,9 +131,28 @@ def rational(x: Any) -> Any:
 
     if isinstance(x, float):
         return sympy.Rational(repr(x)) if x - x == 0 else sympy.sympify(x)  # of inf and nan what SymPy makes of them
-    x = sympy.sympify(x)
-    floats = x.atoms(sympy.Float)
-    return x.xreplace({f: sympy.Rational(repr(float(f)) if f._prec == 53 else str(f)) for f in floats}) if floats else x
+    x, known = sympy.sympify(x), {} if known is None else known
+    for e in parts(x, known):
+        if isinstance(e, sympy.Float):
+            made = sympy.Rational(repr(float(e)) if e._prec == 53 else str(e))
+        else:
+            args = [known[id(a)][1] for a in e.args]
+            made = e if all(map(operator.is_, args, e.args)) else e.func(*args)
+        known[id(e)] = e, made
+    return known[id(x)][1]
+
+
+def parts(root: Any, known: Container[int] = ()) -> Iterator[Any]:
+    """The parts of an expression whose ids are not known, each once, after its own parts, and at last the whole."""
+    seen, waiting = set[int](), [(root, False)]
+    while waiting:
+        e, whole = waiting.pop()
+        if whole:
+            yield e
+        elif id(e) not in seen and id(e) not in known:
+            seen.add(id(e))
+            waiting.append((e, True))
+            waiting.extend((a, False) for a in e.args)
 
 
 def needs_sympy(what: str) -> None:

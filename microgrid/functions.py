@@ -449,11 +449,29 @@ def cumsum(x: Any, axis: int = 0) -> Any:
     return rules.cumsum(_array(x, "cumsum"), axis=_integer_axis(axis, "cumsum"))
 
 
-def position(name: str, x: Tensor, axis: int | None) -> Any:
-    """Where the largest ("argmax") or the smallest ("argmin") stands: an integer array, which has no gradient."""
+@torch_words
+def argmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
+    """Where the largest stands, along axis or among all: an integer array, which has no gradient.
+
+    Examples
+    --------
+    >>> argmax([[1.0, 3.0], [4.0, 2.0]], axis=1).tolist()
+    [1, 0]
+    """
+    return _position("argmax", x, axis, keepdims)
+
+
+@torch_words
+def argmin(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
+    """Where the smallest stands, as `argmax`."""
+    return _position("argmin", x, axis, keepdims)
+
+
+def _position(name: str, x: Any, axis: int | None, keepdims: bool) -> Any:
+    x = _array(x, name)
     where = None if axis is None else _place_of(x, axis, name)
     try:
-        return getattr(x._data, name)(where)
+        return getattr(np, name)(getattr(x, "_data", x), axis=where, keepdims=bool(keepdims))
     except ValueError as error:
         raise ValueError(f"{name}: {x.shape}, axis={axis}: {error}, at {sites.here()}") from None
 

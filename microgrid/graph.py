@@ -287,9 +287,9 @@ class Node:
         inputs : node or sequence of nodes, optional
             Give a gradient to these alone.
         step : bool, optional
-            Run the pass as a function on the lines that made the nodes, for any Python debugger to step through; True
-            has one that is attached stop at the first node, False never does. By default so where a debugger is
-            attached, for graphs of at most `mg.step_limit` nodes.
+            Run the pass as a function on the lines that made the nodes, for any Python debugger to step through. True:
+            do, and have a debugger that is attached stop at the first node; False: never. By default where a debugger
+            is attached, for graphs of at most `mg.step_limit` nodes, and where a node has a `breakpoint()`.
 
         Raises
         ------
@@ -633,14 +633,15 @@ def backward(
         inside = traced and debugging.step_over()  # who steps in here means to step through the pass
         seed = seeded(root, gradient, create_graph)
         order = topological_order(root)
+        stop = True if step else None
         if step is None and (traced or any(node._extra and "breakpoint" in node._extra for node in order)):
             import microgrid.stepping  # only here, since it takes a while to import
 
             if microgrid.stepping.unasked(order):
-                step = inside
+                stop = inside
             elif plain and fast_pass(root):
                 return
-        gradients = differentiated(order, {root: seed}, inputs, create_graph, step)
+        gradients = differentiated(order, {root: seed}, inputs, create_graph, stop)
         keep(order, gradients, inputs, create_graph)
 
 
@@ -666,23 +667,23 @@ def seeded(root: Node, gradient: Any, create_graph: bool) -> Any:
 
 def differentiated(
     order: Sequence[Node], gradients: dict[Node, Any], targets: Sequence[Node] | None, create_graph: bool,
-    step: bool | None = None,
+    stop: bool | None = None,
 ) -> dict[Node, Any]:  # fmt: skip
     """The gradients of all nodes in the order (or on the way to the targets), given those of the roots.
 
-    With `step` the walk is a function on the user's lines; True has a debugger stop at its first.
+    With `stop` the walk is a function on the user's lines; True has a debugger stop at the first.
     """
     wanted = None if targets is None else paths_to(order, targets)
     recording = modes.enable_grad() if create_graph else contextlib.nullcontext()
     with np.errstate(all="ignore"), recording:
         walk = Walk(order, gradients, wanted, create_graph)
-        if step is None:
+        if stop is None:
             for _ in walk:
                 pass
         else:
             import microgrid.stepping
 
-            microgrid.stepping.run(walk, stop=step)
+            microgrid.stepping.run(walk, stop=stop)
     return gradients
 
 

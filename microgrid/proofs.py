@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from microgrid import sites
-from microgrid.exact import TOO_DEEP, libraries, needs_sympy, rational
+from microgrid.exact import TOO_DEEP, libraries, needs_sympy, parts, rational
 from microgrid.graph import Node
 
 __microgrid_machinery__ = True
@@ -231,13 +231,14 @@ def _listed(assumptions: Any) -> list[Any]:
 
 def _is_pair(x: Any) -> bool:
     import sympy
-    from sympy.logic.boolalg import Boolean
+    from sympy.logic.boolalg import BooleanAtom, BooleanFunction
 
+    relations = (bool, sympy.core.relational.Relational, BooleanAtom, BooleanFunction)  # a Symbol is SymPy's Boolean too
     return (
         isinstance(x, tuple)
         and len(x) == 2
         and all(isinstance(part, (Node, sympy.Expr, int, float, Fraction)) for part in x)
-        and not any(isinstance(part, (bool, Boolean)) for part in x)
+        and not any(isinstance(part, relations) for part in x)
     )
 
 
@@ -245,7 +246,8 @@ def _relation(assumption: Any) -> Any:
     import sympy
 
     if _is_pair(assumption):
-        return sympy.Eq(*[expression_of(part, "prove: assumptions") for part in assumption])
+        left, right = (expression_of(part, "prove: assumptions") for part in assumption)
+        return sympy.Eq(left, right, evaluate=False)  # which could take any time
     if isinstance(assumption, bool):
         raise TypeError(
             f"prove: assumptions: got {assumption}, as `==` of two expressions gives: an equation is written as a "
@@ -260,7 +262,23 @@ def _relation(assumption: Any) -> Any:
 
 
 def _check_symbols(expressions: Iterable[Any]) -> None:
+    """Refuse symbols that stand for no real number, and two that cannot be told apart by their names."""
+    import sympy
+
+    seen: dict[int, Any] = {}
+    named: dict[str, Any] = {}
     for expression in expressions:
-        for symbol in expression.free_symbols:
-            if symbol.is_real is False or not symbol.is_commutative:
-                raise TypeError(f"prove: the symbol {symbol} stands for no real number, at {sites.here()}")
+        for e in parts(expression, seen):
+            seen[id(e)] = e
+            if not isinstance(e, sympy.Symbol):
+                continue
+            if e.is_real is False or not e.is_commutative:
+                raise TypeError(f"prove: the symbol {e} stands for no real number, at {sites.here()}")
+            other = named.setdefault(e.name, e)
+            if other != e and not isinstance(e, sympy.Dummy) and not isinstance(other, sympy.Dummy):
+                one, two = (", ".join(f"{word}={holds}" for word, holds in sorted(x._assumptions_orig.items())) or "nothing"
+                            for x in (other, e))  # fmt: skip
+                raise ValueError(
+                    f"prove: two symbols are called {e.name}, of which different things are assumed ({one}; {two}): make "
+                    f"the symbol once, or give what else holds among the assumptions, at {sites.here()}"
+                )

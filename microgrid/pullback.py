@@ -155,8 +155,20 @@ class Run:
                     f"{self.name}: a derivative in it is not linear in g, the gradient from above, as every wrt_* must "
                     f"be: at g = 0 it gives {number!s:.60}, at {sites.here()}"
                 )
+        self._check_linear()
         reached = [i for i, share in enumerate(shares) if share is not None]
         return Pullback([shares[i] for i in reached], cotangents, oldest), reached
+
+    def _check_linear(self) -> None:
+        """Refuse a user's rule of which the forward mode would make a wrong number."""
+        users = [node for node in self.pull.order if node.rule is not None and not node.rule.ours]
+        seeds = [1.25 * one(z) for z in self.outputs if isinstance(z._data, (float, np.ndarray))]
+        if users and len(seeds) == len(self.outputs) and not is_linear(lambda gs: self.pull(gs, False), seeds):
+            names = ", ".join(dict.fromkeys(node.rule.__name__ for node in users if node.rule is not None))
+            raise ValueError(
+                f"{self.name}: a derivative in it ({names}) is not linear in g, the gradient from above, as every "
+                f"wrt_* must be, at {sites.here()}"
+            )
 
     def push(self, tangents: Sequence[Any], recorded: bool) -> list[Any]:
         """J v: the share of each output, None where it depends on no variable."""
@@ -226,6 +238,16 @@ class Run:
 
     def _own(self, z: Node, outside: bool) -> Any:
         return z if outside else self.finished(z._data, False)
+
+
+def is_linear(pull: Callable[[list[Any]], Iterable[Any]], seeds: Sequence[Any]) -> bool:
+    """Whether -2 times the seeds give -2 times the shares: not where a rule ignores g, squares it or takes |g|."""
+    once, turned = (
+        [np.asarray(0 if share is None else getattr(share, "_data", share), float) for share in shares]
+        for shares in (pull([factor * seed for seed in seeds]) for factor in (1.0, -2.0))
+    )
+    with np.errstate(all="ignore"):  # a factor of 2 costs no rounding
+        return all(np.allclose(-2 * a, b, rtol=1e-9, atol=0, equal_nan=True) for a, b in zip(once, turned, strict=True))
 
 
 def check_unique(name: str, argnums: Any, places: Sequence[int]) -> None:

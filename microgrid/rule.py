@@ -11,6 +11,7 @@ from microgrid import anomaly, kinds
 __microgrid_machinery__ = True
 
 VARIADIC = 0x04  # the code flag of a function that takes *args
+SUSPENDED = 0x20 | 0x80 | 0x200  # of a generator, of a coroutine, of both: calling one gives no number
 
 
 class _None(dict[type, None]):
@@ -43,7 +44,7 @@ class Rule:
     ------
     TypeError
         When the class is made: a `wrt_*` is missing, is one too many, or takes other arguments than
-        `(g, z, *inputs, *, parameters)`.
+        `(g, z, *inputs, *, parameters)`; `constant` is no tuple of names of inputs; a function is `async`, or yields.
     """
 
     constant: tuple[str, ...] = ()
@@ -85,6 +86,10 @@ class Rule:
 
         if "self" in cls.inputs:
             raise TypeError(f"rule {cls.__name__}: its functions are plain mathematics and take no self")
+        for name, function in functions.items():
+            if (name == "value" or name in derivatives) and function.__code__.co_flags & SUSPENDED:
+                raise TypeError(f"rule {cls.__name__}: {name} is async or yields: its functions return numbers")
+        _check_constant(cls)
         needed = {f"wrt_{name}" for name in cls.inputs if name not in cls.constant}
         if needed - set(derivatives):
             missing = ", ".join(sorted(needed - set(derivatives)))
@@ -104,6 +109,17 @@ class Rule:
         if cls.value is None and not kinds.is_elementary(cls):
             raise TypeError(f"rule {cls.__name__}: it has no `value`, and no kind of number has one by this name")
         cls.wrt = tuple(derivatives.get(f"wrt_{name}") for name in cls.inputs)
+
+
+def _check_constant(rule: type[Rule]) -> None:
+    given = rule.constant
+    if not isinstance(given, (tuple, list)) or not all(isinstance(name, str) for name in given):
+        comma = f": a tuple of one has a comma, ({given!r},)" if isinstance(given, str) else ""
+        raise TypeError(f"rule {rule.__name__}: constant = {given!r:.60}: expected a tuple of names of inputs{comma}")
+    unknown = [name for name in given if name not in rule.inputs]
+    if unknown:
+        raise TypeError(f"rule {rule.__name__}: constant: {unknown[0]!r} is no input of {rule.inputs}")
+    rule.constant = tuple(given)
 
 
 def _signature(function: FunctionType) -> tuple[tuple[str, ...], frozenset[str], bool]:

@@ -74,9 +74,9 @@ class positive(Rule):
 
 
 class power(Rule):
-    """z = x^y; at x = 0 what is multiplied by 0 is not looked at: d(x^0)/dx = 0 and d(0^y)/dy = 0"""
+    """z = x^y; at x = 0 what is multiplied by 0 is not looked at: d(x^0)/dx = 0, 0 times any power, and d(0^y)/dy = 0"""
     def value(x, y):                return x ** y
-    def wrt_x(g, z, x, y):          return g * where((x == 0) & (y == 0), 0, y * x ** (y - 1))
+    def wrt_x(g, z, x, y):          return g * (y * where((x == 0) & (y == 0), 1, x) ** (y - 1))
     def wrt_y(g, z, x, y):          return g * where((x == 0) & (y >= 0), 0, z * log(x))
 
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from types import CodeType
 from typing import Any, NamedTuple
@@ -50,8 +49,27 @@ class Summary(NamedTuple):
         return not self.not_finite
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Applied:
+class Frozen:
+    """What does not change once it is made, from its fields in the order of `__match_args__`."""
+
+    __slots__ = ()
+    __match_args__: tuple[str, ...] = ()
+
+    def __init__(self, *fields: Any) -> None:
+        for name, field in zip(self.__match_args__, fields, strict=True):
+            object.__setattr__(self, name, field)
+
+    def __setattr__(self, name: str, item: Any) -> None:
+        raise AttributeError(f"a {type(self).__name__} does not change: {name!r}, at {sites.here()}")
+
+    def __delattr__(self, name: str) -> None:
+        self.__setattr__(name, None)
+
+    def __reduce__(self) -> Any:
+        return type(self), tuple(getattr(self, name) for name in self.__match_args__)
+
+
+class Applied(Frozen):
     """The numbers of one node in a backward pass: what each of its derivatives is called with.
 
     Attributes
@@ -61,6 +79,9 @@ class Applied:
     g, z, inputs : number, array or Summary
     parameters : dict
     """
+
+    __slots__ = ("g", "inputs", "parameters", "rule", "z")
+    __match_args__ = ("rule", "g", "z", "inputs", "parameters")
 
     rule: type[Rule] | None
     g: Any
@@ -102,8 +123,7 @@ class Told(NamedTuple):
     formula: str
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Contribution:
+class Contribution(Frozen):
     """What one node adds to the gradient of one of its inputs.
 
     Attributes
@@ -125,6 +145,9 @@ class Contribution:
         The numbers that it was computed from.
     """
 
+    __slots__ = ("after", "applied", "before", "input", "label", "position", "slot", "told", "value")
+    __match_args__ = ("input", "label", "slot", "value", "before", "after", "position", "applied", "told")
+
     input: Any
     label: str
     slot: str
@@ -133,7 +156,7 @@ class Contribution:
     after: Any
     position: int
     applied: Applied
-    told: Told | None = None
+    told: Told | None
 
     @property
     def local(self) -> Any:
@@ -180,8 +203,7 @@ class Contribution:
         return one_line(f"<{self.label} as {self.slot}: += {brief(self.value)}, now {brief(self.after)}>")
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Step:
+class Step(Frozen):
     """One node of a backward pass: its gradient comes from above, and its inputs take their shares.
 
     Attributes
@@ -198,6 +220,9 @@ class Step:
     contributions : tuple of Contribution
         One for each input that takes a share, in order.
     """
+
+    __slots__ = ("applied", "contributions", "index", "label", "module", "node", "total")
+    __match_args__ = ("index", "total", "node", "label", "module", "applied", "contributions")
 
     index: int
     total: int
@@ -325,7 +350,7 @@ def step_of(node: Node, applied: Applied, shares: Sequence[Share], names: Names,
     assert rule is not None
     contributions = tuple(
         [
-            Contribution(x, labels[x], slot(rule, position), share, before, after, position, applied)
+            Contribution(x, labels[x], slot(rule, position), share, before, after, position, applied, None)
             for position, share, before, after in shares
             for x in (node.inputs[position],)
         ]

@@ -132,6 +132,7 @@ def expression(node: Value) -> Any:
 def replayed(root: Node, given: Mapping[Node, Any]) -> dict[Node, Any]:
     """For each node that the root is made from its expression; those given are not looked into."""
     numbers = dict(given)
+    known: dict[int, tuple[Any, Any]] = {}
     owners: dict[Any, Node] = {}
     for node in order_from(root, given):
         if node in numbers:
@@ -151,7 +152,7 @@ def replayed(root: Node, given: Mapping[Node, Any]) -> dict[Node, Any]:
                     )
         else:
             inputs = [numbers[x] if isinstance(x, Node) else x for x in node.inputs]
-            numbers[node] = rational(node.rule(*map(_exactly, inputs), **node.parameters))
+            numbers[node] = rational(node.rule(*map(_exactly, inputs), **node.parameters), known)
     return numbers
 
 

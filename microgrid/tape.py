@@ -22,7 +22,7 @@ from typing import Any, Literal, NamedTuple, SupportsIndex, TypeAlias, overload
 
 import numpy as np
 
-from microgrid import saving, sites, tape_files
+from microgrid import sites, tape_files
 from microgrid.graph import Node, Share, Walk, check_root, fast_pass, keep as store, seeded, topological_order
 from microgrid.steps import Applied, Contribution, Names, Step, Summary, brief, one_line, reached, step_of
 
@@ -180,7 +180,9 @@ class Tape(Sequence[Step]):
         OSError
             If the file cannot be written.
         """
-        import json  # here, since few programs need it
+        import json  # here, since few programs need them
+
+        from microgrid import saving
 
         saving.write(path, json.dumps(self.to_dict(), allow_nan=False).encode())
 

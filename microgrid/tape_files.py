@@ -6,7 +6,6 @@ A number is a number of JSON's, or an object of one key that names what it is: {
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -128,6 +127,8 @@ def read(content: bytes) -> tuple[Recorded, Any, dict[Any, str], dict[Any, Any],
     ValueError
         If it holds no tape, or a broken one.
     """
+    import json  # here, since few programs need it
+
     try:
         tape = json.loads(content.decode(), parse_constant=_no_number)
     except RecursionError:

@@ -317,15 +317,17 @@ class Tensor(Node):
         """The number of elements."""
         return self.size
 
-    def argmax(self, axis: int | None = None) -> Any:
+    @functions.torch_words
+    def argmax(self, axis: int | None = None, keepdims: bool = False) -> Any:
         """Where the largest stands, as an integer array; it has no gradient."""
         modes.look("argmax()")
-        return functions.position("argmax", self, axis)
+        return functions.argmax(self, axis, keepdims)
 
-    def argmin(self, axis: int | None = None) -> Any:
+    @functions.torch_words
+    def argmin(self, axis: int | None = None, keepdims: bool = False) -> Any:
         """Where the smallest stands, as an integer array; it has no gradient."""
         modes.look("argmin()")
-        return functions.position("argmin", self, axis)
+        return functions.argmin(self, axis, keepdims)
 
     # ------------------------------------------------------------------ indexing
 

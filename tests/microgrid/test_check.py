@@ -348,3 +348,41 @@ def test_bad_calls_of_gradgradcheck(function, inputs, words):
         mg.gradgradcheck(function, inputs)
     assert all(word in str(error.value) for word in words), str(error.value)
     assert HERE in str(error.value)
+
+
+def nonlinear(wrt):
+    class bent(mg.Rule):  # noqa: N801 (a rule is a function)
+        def value(x):
+            return x * x
+
+        wrt_x = wrt
+
+    return bent
+
+
+NONLINEAR = {
+    "ignores g": lambda g, z, x: 2 * x,
+    "squares g": lambda g, z, x: g * g * 2 * x,
+    "takes |g|": lambda g, z, x: abs(g) * 2 * x,
+    "adds to g": lambda g, z, x: (g + 1) * x,
+}
+
+
+@pytest.mark.parametrize("fast", [False, True])
+@pytest.mark.parametrize("make", [mg.Value, lambda x: mg.Tensor([x, 2 * x], requires_grad=True)], ids=["Value", "Tensor"])
+@pytest.mark.parametrize("wrt", NONLINEAR.values(), ids=NONLINEAR)
+def test_a_derivative_that_is_not_linear_in_g_does_not_pass(wrt, make, fast):
+    """Each of these is right where g = 1, as it is in the gradient of x^2 alone, and wrong within a larger formula."""
+    rule = nonlinear(wrt)
+    for check in (mg.gradcheck, mg.gradgradcheck):
+        with pytest.raises(mg.GradcheckError, match=check.__name__):
+            check(lambda x: mg.apply(rule, x), make(0.75), fast_mode=fast)
+        assert not check(lambda x: mg.apply(rule, x), make(0.75), fast_mode=fast, raise_exception=False)
+
+
+@pytest.mark.parametrize("wrt", NONLINEAR.values(), ids=NONLINEAR)
+def test_forward_mode_refuses_a_derivative_that_is_not_linear_in_g(wrt):
+    """The forward mode is the derivative of the share by g: no number is made of one that has another."""
+    rule = nonlinear(wrt)
+    with pytest.raises(ValueError, match=f"not linear in g.*{HERE}"):
+        mg.jvp(lambda x: mg.apply(rule, x), (3.0,), (1.0,))

@@ -229,6 +229,10 @@ def test_arrays():
         assert words in text
         assert count in text
         assert share in text
+    u = vector(-1.0, 2.0, 3.0)
+    text = str(mg.why(u, (u.relu() * np.array([1.0, 0.0, 1.0])).sum()))  # each element by what stopped it
+    assert "relu is dead, its input being [-1. 2. 3.] <= 0 (in 1 of 3 elements)" in text
+    assert "it is multiplied by 0 (in 1 of 3 elements)" in text
     root = t * t  # no single number: as if its elements were summed up
     assert "relu is dead" in str(mg.why(t, root.relu() * 0 + t.relu()))
 

@@ -26,6 +26,22 @@ def by_y(g, z, x, y):  # type: ignore[no-untyped-def]
     return g * x
 
 
+async def later(x, y):  # type: ignore[no-untyped-def]
+    return x * y
+
+
+def yielding(x, y):  # type: ignore[no-untyped-def]
+    yield x * y
+
+
+async def later_by_x(g, z, x, y):  # type: ignore[no-untyped-def]
+    yield g * y
+
+
+def yielding_by_x(g, z, x, y):  # type: ignore[no-untyped-def]
+    yield g * y
+
+
 WHOLE = {"value": value, "wrt_x": by_x, "wrt_y": by_y}
 MANY = lambda *xs: xs[0]
 
@@ -46,6 +62,15 @@ MANY = lambda *xs: xs[0]
         ({"value": lambda x, *, axis: x, "wrt_x": lambda g, z, x: g}, r"takes .*, expected \(g, z, x, \*, axis\)"),
         ({"value": MANY, "wrt_xs": lambda g, z, xs: [g]}, r"wrt_xs takes \(g, z, xs\), expected \(g, z, \*xs\)"),
         ({"value": MANY, "wrt_x": lambda g, z, *xs: [g]}, "wrt_xs is missing"),
+        ({"value": value, "wrt_x": by_x, "constant": ("y")}, r"expected a tuple of names .* comma, \('y',\)"),
+        ({"value": lambda mask, a: a, "constant": ("mask")}, r"constant = 'mask': expected a tuple"),
+        (WHOLE | {"constant": ("z",)}, "constant: 'z' is no input of"),
+        (WHOLE | {"constant": (0,)}, "expected a tuple of names of inputs"),
+        (WHOLE | {"constant": None}, "expected a tuple of names of inputs"),
+        (WHOLE | {"value": later}, "value is async or yields"),
+        (WHOLE | {"value": yielding}, "value is async or yields"),
+        (WHOLE | {"wrt_x": later_by_x}, "wrt_x is async or yields"),
+        (WHOLE | {"wrt_x": yielding_by_x}, "wrt_x is async or yields"),
     ],
 )  # fmt: skip
 def test_what_is_missing_too_much_or_of_another_arity_is_refused(functions: dict[str, Any], message: str) -> None:

@@ -6,6 +6,7 @@ import math
 from fractions import Fraction
 from typing import Any
 
+import mpmath
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -128,6 +129,32 @@ def test_the_second_derivatives_of_a_power(make: Any, y: float) -> None:
             close(share, exact, EXACT, f"d2z/dx{i}dx{j}")
 
 
+@pytest.mark.parametrize("zero", [0.0, -0.0, Fraction(0), mpmath.mpf(0), np.zeros(3), np.zeros(2, np.float32)], ids=repr)
+@pytest.mark.parametrize("power", range(5))
+def test_all_derivatives_of_a_power_at_0(power: int, zero: Any) -> None:
+    """x^n at 0: the n-th derivative is n!, all others are 0, on every kind of number and in its own kind."""
+    x = mg.Tensor(zero, requires_grad=True) if isinstance(zero, np.ndarray) else mg.Value(zero)
+    z = x**power
+    for order in range(1, 6):
+        (z,) = mg.grad(mg.sum(z) if isinstance(z, mg.Tensor) else z, x, create_graph=True)
+        number = z.numpy() if isinstance(z, mg.Tensor) and not z.requires_grad else z.data
+        assert np.all(number == (math.factorial(power) if order == power else 0))
+        assert type(number) is type(zero)
+        assert getattr(number, "dtype", None) == getattr(zero, "dtype", None)
+
+
+def test_second_derivatives_of_a_polynomial_at_0() -> None:
+    """1 + 2x + 3x^2, written as a sum of powers, has the second derivative 6 everywhere."""
+
+    def polynomial(x: Any) -> Any:
+        return sum(c * x**k for k, c in enumerate([1, 2, 3]))
+
+    slopes = mg.hessian(polynomial)
+    assert slopes(0.0) == 6.0
+    assert slopes(Fraction(0)) == slopes(mpmath.mpf(0)) == 6
+    assert mg.hessian(lambda x: polynomial(x).sum())(np.array([0.0, 1.0])).tolist() == [[6.0, 0.0], [0.0, 6.0]]
+
+
 def test_derivatives_of_fractions_are_exact() -> None:
     """The third derivative of 1/x at 1/3 is -6 * 81, in fractions."""
     x = mg.Value(Fraction(1, 3))
@@ -139,15 +166,23 @@ def test_derivatives_of_fractions_are_exact() -> None:
 
 
 @pytest.mark.parametrize("order", [1, 2, 3, 4, 5])
-@pytest.mark.parametrize("name", ["exp", "sin", "log", "tanh", "sigmoid", "softplus", "sqrt", "log1p", "tan"])
-def test_higher_derivatives(name: str, order: int) -> None:
-    """To the fifth order each is mpmath's."""
+@pytest.mark.parametrize(
+    ("name", "at"),
+    [(name, 0.7) for name in ("log", "sqrt")]
+    + [
+        (name, at)
+        for name in ("exp", "expm1", "sin", "cos", "tan", "tanh", "sigmoid", "softplus", "logsigmoid", "log1p", "square")
+        for at in (0.7, 0.0)
+    ],
+)
+def test_higher_derivatives(name: str, at: float, order: int) -> None:
+    """To the fifth order each is mpmath's, at 0 too."""
     row = next(row for row in ROWS if row.rule.__name__ == name)
-    (x,) = (mg.Value(0.7),)
+    x = mg.Value(at)
     z = row.rule(x)
     for _ in range(order):
         (z,) = mg.grad(z, x, create_graph=True)
-    close(z.data, mp_derivative(row, Case(((),)), [np.array(0.7)], [order]), EXACT)
+    close(z.data, mp_derivative(row, Case(((),)), [np.array(at)], [order]), EXACT)
 
 
 @pytest.mark.parametrize("make", [mg.Value, lambda x: mg.Tensor(x, requires_grad=True)], ids=["Value", "Tensor"])

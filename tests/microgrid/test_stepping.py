@@ -129,7 +129,7 @@ def test_every_rule_gives_the_same_bits(row):
         elif way == "debugger":
             stepped(root, gradient=g)
         elif way == "function":
-            root.backward(g, step=False)
+            root.backward(g, step=True)
         elif way == "steps":
             list(mg.steps(root, g))
         else:
@@ -154,7 +154,7 @@ def test_every_scalar_rule_gives_the_same_bits(row, mixed):
         {
             "plain": root.backward,
             "debugger": lambda root=root: stepped(root),
-            "step": lambda root=root: root.backward(step=False),
+            "step": lambda root=root: root.backward(step=True),
             "steps": lambda root=root: list(mg.steps(root)),
             "record": lambda root=root: list(mg.record(root)),
         }[way]()
@@ -163,8 +163,8 @@ def test_every_scalar_rule_gives_the_same_bits(row, mixed):
 
 
 def test_accumulation_and_chosen_inputs():
-    """backward(step=False) accumulates, keeps to `inputs`, and takes a gradient as the plain pass does."""
-    for step in (None, False):
+    """backward(step=True) accumulates, keeps to `inputs`, and takes a gradient as the plain pass does."""
+    for step in (None, True):
         x, y = mg.Value(3.0), mg.Value(4.0)
         for _ in range(2):
             z = x * y * x
@@ -175,7 +175,7 @@ def test_accumulation_and_chosen_inputs():
 def test_second_derivatives():
     """create_graph with a stepped pass: the second derivative of x^3, and nodes made at the user's line."""
     sites = []
-    for step in (None, False):
+    for step in (None, True):
         x = mg.Value(2.0)
         (x * x * x).backward(create_graph=True, step=step)
         first = x.grad
@@ -208,7 +208,7 @@ def test_a_pass_within_a_hook():
     x = mg.Value(3.0)
     y = x * x
     y.register_hook(hook)
-    (y * 1).backward(step=False)
+    (y * 1).backward(step=True)
     assert (x.grad, inner.grad) == (6.0, 10.0)
 
 
@@ -223,7 +223,7 @@ def test_an_error_in_the_middle():
             raise KeyboardInterrupt if g == 2 else RuntimeError("mine")
 
     for gradient, kind in ((1.0, RuntimeError), (2.0, KeyboardInterrupt)):
-        for step in (None, False):
+        for step in (None, True):
             x = mg.Value(3.0)
             y = mg.apply(Broken, x * 2)
             y.name = "y"
@@ -253,7 +253,7 @@ def test_the_note_of_an_error(way):
     ways = {
         "fast": z.backward,
         "walk": lambda: mg.grad(z, a),
-        "stepped": lambda: z.backward(step=False),
+        "stepped": lambda: z.backward(step=True),
         "steps": lambda: list(mg.steps(z)),
         "record": lambda: mg.record(z),
     }
@@ -307,6 +307,7 @@ def test_tracers_that_are_no_debuggers():
     assert "backward" in seen
 
 
+@pytest.mark.debuggers
 def test_coverage_attached(script):
     """Coverage's tracer, in C, likewise."""
     coverage = pytest.importorskip("coverage")
@@ -340,11 +341,15 @@ def test_the_limit(monkeypatch, capsys):
 
 
 def test_turned_off(monkeypatch):
-    """MICROGRID_STEP=0 turns it off, and step=False never stops but steps."""
-    monkeypatch.setenv("MICROGRID_STEP", "0")
+    """MICROGRID_STEP=0 turns it off for all passes, and step=False for one; step=True is asked for all the same."""
     x = mg.Value(1.0)
+    assert stepped((x * x).breakpoint(), step=False) == []
+    assert stepped(x * x, step=False, gradient=2.0) == []
+    assert x.grad == 6.0
+    monkeypatch.setenv("MICROGRID_STEP", "0")
     assert stepped((x * x).breakpoint()) == []
-    assert x.grad == 2.0
+    assert x.grad == 8.0
+    assert len(stepped(x * x, step=True)) == 1
 
 
 def test_hooked_breakpoint(monkeypatch):
@@ -489,6 +494,22 @@ def test_node_breakpoint(tmp_path, pythons):
         assert [stop.line for stop in stops(printed)[2:5]] == [4, 3, 6]
 
 
+def test_pdb_attached_late(tmp_path, pythons):
+    """After breakpoint(), with the engine imported before: once `s` has come to a node, no plumbing any more."""
+    script = tmp_path / "train.py"
+    script.write_text(SCRIPT.replace("L.backward()", "breakpoint(); L.backward()"))
+    for python in pythons:
+        met = stops(piped(script, ";".join([*["s"] * 60, *["n"] * 4]), python=python, pdb=False))
+        first = next(i for i, stop in enumerate(met) if stop.function == "backward" and stop.file == "train.py")
+        after = [(stop.file, stop.function) for stop in met[first:]]
+        assert set(after) <= {
+            ("train.py", "backward"),
+            ("rules.py", "wrt_x"),
+            ("rules.py", "wrt_y"),
+            ("train.py", "<module>"),
+        }
+
+
 def test_pdb_and_the_engine_itself(script):
     """MICROGRID_STEP=0 leaves pdb as it is: `s` enters the engine."""
     met = stops(piped(script, "b 9;c;s", MICROGRID_STEP="0"))
@@ -502,7 +523,7 @@ def ends(editor):
     return editor.go() is None
 
 
-@pytest.mark.slow
+@pytest.mark.debuggers
 def test_debugpy_breakpoints(script):
     """justMyCode on: a line is met forward and backward, at each node; locals are node, g, inputs, contributions."""
     pytest.importorskip("debugpy")
@@ -520,7 +541,7 @@ def test_debugpy_breakpoints(script):
         assert ends(editor)
 
 
-@pytest.mark.slow
+@pytest.mark.debuggers
 def test_debugpy_conditions_and_rules(script):
     """A breakpoint with a condition, and one in a rule, which the documented launch.json lets in."""
     pytest.importorskip("debugpy")
@@ -537,7 +558,7 @@ def test_debugpy_conditions_and_rules(script):
         assert ends(editor)
 
 
-@pytest.mark.slow
+@pytest.mark.debuggers
 def test_debugpy_steps(tmp_path, script):
     """With the engine left out, as where it is installed: step in, one step a node, over files, back to the user."""
     pytest.importorskip("debugpy")
@@ -564,7 +585,7 @@ def test_debugpy_steps(tmp_path, script):
         )]  # fmt: skip
 
 
-@pytest.mark.slow
+@pytest.mark.debuggers
 def test_debugpy_node_breakpoint(script):
     """node.breakpoint() stops in the editor, and MICROGRID_STEP=0 turns it off."""
     pytest.importorskip("debugpy")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import json
 import math
+import subprocess
+import sys
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -390,6 +392,42 @@ def test_hostile_files(written, tmp_path_factory, data):
         repr(tape), [str(step) for step in tape], tape.before(len(tape)), mg.explain(tape), tape.to_dict()
 
 
+@pytest.mark.parametrize("x", [-math.nan, math.nan, -math.inf, -0.0, [np.array([-math.nan, -0.0])]])
+def test_signs_survive(x):
+    """The sign of nan, of 0 and of infinity, by themselves and in arrays."""
+    x = x[0] if isinstance(x, list) else x
+    back = tape_files.decoded(json.loads(json.dumps(tape_files.encoded(x), allow_nan=False)))
+    assert np.signbit(back).tolist() == np.signbit(x).tolist()
+
+
+@pytest.mark.parametrize(
+    "poison",
+    [
+        *({"array": [1], "shape": [1], "dtype": dtype} for dtype in ("O", "S8", "<M8[s]", "V9999", "<f16", "i4,i4")),
+        {"array": [1], "shape": [-1], "dtype": "<f8"}, {"array": [], "shape": [0, 2**40], "dtype": "<f8"},
+        {"array": [None], "shape": [1], "dtype": "<f8"}, {"array": [2**70], "shape": [1], "dtype": "<i8"},
+        {"fraction": "1e999999999"}, {"fraction": "1/0"}, {"float": "3"}, {"pickle": "x"}, {"float": "nan", "y": 1},
+        {}, [],
+    ],
+)  # fmt: skip
+def test_what_is_no_number(poison):
+    """Objects, texts, dates, records, wrong shapes, numbers without bounds: refused before anything is made of them."""
+    with pytest.raises((ValueError, OverflowError)):
+        tape_files.decoded(poison)
+
+
+def test_inputs_are_older_and_labels_differ(written):
+    """A node made of itself or of a later one, and two nodes of one label, make no graph."""
+    for change, text in (
+        (lambda nodes: nodes[-1].update(inputs=[{"node": len(nodes) - 1}]), "is no place of a node"),
+        (lambda nodes: nodes[0].update(label=nodes[1]["label"]), "two nodes bear one label"),
+    ):
+        tree = json.loads(written)
+        change(tree["nodes"])
+        with pytest.raises(ValueError, match=text):
+            tape_files.read(json.dumps(tree).encode())
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -444,6 +482,20 @@ def test_reprs(build, tmp_path, monkeypatch):
     assert all(node._extra is None or "handed" not in node._extra for node in mg.topological_order(root))
 
 
+def test_steps_do_not_change():
+    """Steps and contributions are frozen, and are themselves, whatever their numbers; a loaded tape's copy."""
+    x = mg.Value(3.0, name="x")
+    (step,) = mg.record(x * x)
+    for item in (step, step.applied, *step.contributions):
+        with pytest.raises(AttributeError, match=f"a {type(item).__name__} does not change: 'index', at {HERE}"):
+            item.index = 3
+        with pytest.raises(AttributeError, match="does not change"):
+            del item.value
+        assert item == item
+        assert copy.copy(item) != item
+    assert step.contributions[0] != step.contributions[1]
+
+
 def test_reprs_of_large_things():
     """Large arrays, long names and symbols too; and a large array is not searched for its extremes."""
     x = mg.Tensor(np.zeros((100, 100)), requires_grad=True, name="x" * 100)
@@ -461,3 +513,12 @@ def test_reprs_of_large_things():
             assert "\n" not in repr(item)
             assert len(repr(item)) <= 80
     assert "(100, 100) float64" in repr(tape[1])
+
+
+@pytest.mark.slow
+def test_the_benchmark_runs():
+    """The program that times recording prints a ratio for each way and face."""
+    program = Path(__file__).parents[1] / "benchmarks" / "recording.py"
+    done = subprocess.run([sys.executable, "-W", "error", program, "--quick"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 8
