@@ -31,7 +31,7 @@ from viz.neurons import network
 from viz.notebook import show_nodes as _show_nodes
 from viz.picture import Cluster, Edge, Node
 from viz.regions import boundary
-from viz.stepper import page
+from viz.stepper import Page, page
 from viz.training import curves
 
 __microgrid_machinery__ = True
@@ -42,6 +42,7 @@ __all__ = [
     "Edge",
     "Graph",
     "Node",
+    "Page",
     "boundary",
     "confusion",
     "curves",

@@ -11,9 +11,11 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 import microgrid as mg
 from microgrid.sites import Site
-from microgrid.steps import brief
+from microgrid.steps import brief, shape
 from microgrid.tape_files import Recorded
 from viz.words import clipped, counted, visible
 
@@ -24,6 +26,7 @@ BRIDGED = 4  # so many lines between two excerpts are shown rather than left out
 ROWS = 60  # contributions of one step that are shown; a sum may have thousands
 SPOKEN = 3  # likewise, in the sentence that is read out
 LONG = 160  # letters of a number: an exact fraction has no end
+MATRIX, INLINE = 24, 6  # numbers of an array that are shown one by one; likewise, in a line
 GIVEN = 8  # likewise, inputs of the rule
 
 Changes = list[tuple[int, str]]  # from which state on, which text
@@ -217,24 +220,25 @@ class Teller:
             title=title,
             rule=_rule(step),
             where=", ".join(places),
-            sentence=self._sentence(step, rows),
+            sentence=self._sentence(step),
             marks=self.source.marks(site),
             given=self._given(step),
             rows=rows,
             more=f"and {counted(left, 'more contribution')}" if left else "",
         )
 
-    def _sentence(self, step: mg.Step, rows: Sequence[Row]) -> str:
+    def _sentence(self, step: mg.Step) -> str:
         label = visible(step.label)
         parts = [
             f"Step {step.index + 1:,} of {step.total:,}: {label}, {visible(step.op)}.",
-            f"Its gradient d{self.root}/d{label} is complete, {number_text(step.upstream)}.",
+            f"Its gradient d{self.root}/d{label} is complete, {spoken(step.upstream)}.",
         ]
         parts += [
-            f"{row.input} receives {row.value}" + ("." if row.before == "-" else f", and now has {row.after}.")
-            for row in rows[:SPOKEN]
+            f"{visible(c.label)} receives {spoken(c.value)}"
+            + ("." if c.before is None else f", and now has {spoken(c.after)}.")
+            for c in step.contributions[:SPOKEN]
         ]
-        left = len(step.contributions) - len(rows[:SPOKEN])
+        left = len(step.contributions) - SPOKEN
         parts += [f"So do {left:,} more inputs."] * (left > 0)
         parts += ["Not all of this is finite."] * (not step.is_finite)
         return " ".join(parts)
@@ -243,8 +247,8 @@ class Teller:
         """g, z and the inputs, in the letters of the rule."""
         met = step.applied
         given = [
-            Given("g", f"d{self.root}/d{visible(step.label)}", number_text(met.g)),
-            Given("z", visible(step.label), number_text(met.z)),
+            Given("g", f"d{self.root}/d{visible(step.label)}", cell_text(met.g)),
+            Given("z", visible(step.label), cell_text(met.z)),
         ]
         slots = {c.position: c.slot for c in step.contributions}
         rule = step.rule
@@ -256,7 +260,7 @@ class Teller:
             if rule is not None:
                 letter = f"{rule.inputs[0]}[{place}]" if rule.variadic else rule.inputs[place]
             what = visible(self.tape.labels[x]) if is_node(x) else "a constant"
-            given.append(Given(visible(letter), what, number_text(number)))
+            given.append(Given(visible(letter), what, cell_text(number)))
         return given
 
     # ------------------------------------------------------------------ gradients over the states
@@ -304,9 +308,9 @@ def _row(c: mg.Contribution) -> Row:
         slot=visible(c.slot),
         formula=visible(c.formula),
         local="" if local is None else number_text(local),
-        value=number_text(c.value),
-        before=number_text(c.before),
-        after=number_text(c.after),
+        value=cell_text(c.value),
+        before=cell_text(c.before),
+        after=cell_text(c.after),
     )
 
 
@@ -317,6 +321,43 @@ def _rule(step: mg.Step) -> str:
 
 
 def number_text(x: Any) -> str:
-    """A number in words, as the terminal says it."""
+    """A number or an array in a line; as the terminal says it, but that rows of little arrays have their brackets.
+
+    Examples
+    --------
+    >>> number_text(-0.0), number_text(np.array([[1.0], [0.25]])), number_text(np.ones((3, 4)))
+    ('0', '[1] [0.25]', '(3, 4) in [1, 1]')
+    """
+    if _is_little(x, INLINE):
+        return " ".join(f"[{' '.join(row)}]" for row in _rows(x))
     text = visible(brief(x + 0.0 if isinstance(x, float) else x))  # no sign before a zero
     return text if len(text) <= LONG else text[: LONG - 1] + "…"
+
+
+def cell_text(x: Any) -> str:
+    """The same, but an array row by row if that is little.
+
+    Examples
+    --------
+    >>> print(cell_text(np.array([[1.0, -0.25], [0.0, 12.5]])))
+    [1 -0.25]
+    [0  12.5]
+    """
+    if not _is_little(x, MATRIX):
+        return number_text(x)
+    rows = _rows(x)
+    wide = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(f"[{' '.join(n.rjust(w) for n, w in zip(row, wide, strict=True))}]" for row in rows)
+
+
+def _is_little(x: Any, most: int) -> bool:
+    return isinstance(x, np.ndarray) and x.ndim in (1, 2) and 0 < x.size <= most
+
+
+def _rows(x: np.ndarray[Any, Any]) -> list[list[str]]:
+    return [[f"{n + 0.0:.4g}" if isinstance(n, float) else str(n) for n in row] for row in np.atleast_2d(x).tolist()]
+
+
+def spoken(x: Any) -> str:
+    """A number as it is read out; of an array its shape."""
+    return f"an array of shape {shape(x)}" if shape(x) else number_text(x)

@@ -241,9 +241,7 @@ def _written(picture: Picture, actors: Mapping[str, Actor], fed: Sequence[str]) 
             root.remove(element)
     size = {key: root.attrib[key] for key in ("viewBox", "width", "height")}
     root.attrib.clear()
-    root.attrib.update({"class": "microgrid", "viewBox": size["viewBox"], "role": "group"})
-    root.set("data-width", size["width"])
-    root.set("data-height", size["height"])
+    root.attrib.update({"class": "microgrid", **size, "role": "group"})
     root.set("aria-label", f"Computation graph of {len(picture.nodes)} nodes")
     drawn = {node.id: node for node in picture.nodes}
     for group in root.iter("g"):
@@ -258,7 +256,8 @@ def _act(group: ElementTree.Element, node: Node, actor: Actor, fed: bool) -> Non
     assert title is not None
     title.text = visible(", ".join(filter(None, [node.title, node.form, f"data {node.data}", node.note, node.site])))
     if actor.goto:
-        group.attrib.update({"role": "button", "tabindex": "0", "aria-label": f"{visible(node.title)}: go to its step"})
+        group.attrib.update({"role": "button", "tabindex": "0"})
+        group.set("aria-label", f"{visible(node.title)}, to step {actor.goto}")
     texts = group.findall("text")
     at = next(i for i, text in enumerate(texts) if text.get("class") == "word" and text.text == "grad")
     number = texts[at + 1]

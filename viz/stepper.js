@@ -200,7 +200,7 @@
   // ------------------------------------------------------------------ pan and zoom
 
   const viewport = byId("viewport"), picture = viewport.firstElementChild;
-  const size = {width: +picture.dataset.width, height: +picture.dataset.height};
+  const size = {width: +picture.getAttribute("width"), height: +picture.getAttribute("height")};
   const view = {x: 0, y: 0, scale: 1};  // the upper left corner, in the picture's units; pixels for each of them
   let motion = 0, dragged = false;
 

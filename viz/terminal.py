@@ -5,6 +5,7 @@ from __future__ import annotations
 import cmd
 import difflib
 import inspect
+import io
 import linecache
 import os
 import pdb
@@ -72,8 +73,11 @@ class Terminal(cmd.Cmd):
         commands: Sequence[str] = (),
         many: bool = False,
     ) -> None:
+        asks = stdin is None and stdout is None and _someone_types()
+        if stdin is None and (sys.stdin is None or sys.stdin.closed):
+            stdin = io.StringIO()
         super().__init__(stdin=stdin, stdout=stdout)
-        self.use_rawinput = stdin is None and stdout is None and is_terminal(sys.stdin) and is_terminal(sys.stdout)
+        self.use_rawinput = asks
         self.screen = Screen(sys.stdout if stdout is None else stdout)
         self.cmdqueue = list(commands)
         self._unread = len(self.cmdqueue)
@@ -126,6 +130,8 @@ class Terminal(cmd.Cmd):
                 return self.cmdloop()
             except KeyboardInterrupt:
                 self._say("--KeyboardInterrupt--")
+            except UnicodeDecodeError as error:
+                return self._error(f"the commands are no text: {error}")
 
     @property
     def tape(self) -> mg.Tape:
@@ -606,21 +612,25 @@ class Terminal(cmd.Cmd):
 
         svg, png, pdf or dot, by the name of FILE; step-3.svg by default.
         """
-        self._picture(arg, "svg")
+        step = self.looked_at if self.cursor.step is not None else None
+        self._say(f"wrote {marked.save(self.recording, step, arg.strip() or f'step-{self._standing()}.svg')}")
 
     def do_html(self, arg: str) -> None:
         """html [FILE]: the page of this pass.
 
-        At this step; step-3.html by default.
+        At this step; step-3.html by default. It is one file, to be opened in a browser.
         """
-        self._picture(arg, "html")
+        from viz.stepper import page  # here, since it asks for the pictures
 
-    def _picture(self, arg: str, suffix: str) -> None:
-        step = self.looked_at if self.cursor.step is not None else None
-        name = arg.strip() or f"step-{step.index + 1 if step else 'end'}.{suffix}"
-        if suffix == "html" and not name.lower().endswith((".html", ".htm")):
+        name = arg.strip() or f"step-{self._standing()}.html"
+        if not name.lower().endswith((".html", ".htm")):
             raise ValueError(f"the page is written to a file that ends in .html, got {visible(name)}")
-        self._say(f"wrote {marked.save(self.recording, step, name)}")
+        written = page(self.tape, params=self.recording.models).save(name)
+        self._say(f"wrote {written}, to be opened at {written}#{self._standing()}")
+
+    def _standing(self) -> int:
+        """The number of the step that is looked at; after the last, of the one that would follow."""
+        return (self.looked_at.index if self.cursor.step is not None else self.cursor.index) + 1
 
     def do_pdb(self, arg: str) -> None:
         """pdb [INPUT]: real pdb inside this node's rule.
@@ -709,6 +719,11 @@ class _Inner(pdb.Pdb):
 
     def precmd(self, line: str) -> str:
         return super().precmd(self.echo(line))
+
+
+def _someone_types() -> bool:
+    """Whether commands come from a terminal, or from the prompt of a notebook."""
+    return (is_terminal(sys.stdin) and is_terminal(sys.stdout)) or "ipykernel" in sys.modules
 
 
 def _count(arg: str, least: int = 1, otherwise: int = 1) -> int:

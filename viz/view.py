@@ -12,7 +12,7 @@ import microgrid as mg
 from microgrid.steps import brief
 from viz.cursor import one_line
 from viz.screen import Screen, clip, columns, excerpt, fill
-from viz.words import counted, visible
+from viz.words import visible
 
 __microgrid_machinery__ = True
 
@@ -116,9 +116,7 @@ class View:
                 self.screen.print(clip(f"  {target}  +=  {formula}", self.screen.width))
                 self.screen.print(clip(f"      {numbers}{now}".rstrip(), self.screen.width))
         if len(step.contributions) > ROWS:
-            self.screen.print(
-                f"  ... and {counted(len(step.contributions) - ROWS, 'input')} more: p step.contributions"
-            )
+            self.screen.print(f"  ... and {len(step.contributions) - ROWS:,} more: p step.contributions")
         if not rows:
             self.screen.print("  nothing it was made from takes a gradient from it")
 
@@ -132,16 +130,17 @@ class View:
     def _met(self, step: mg.Step) -> str:
         """`multiply: z = x y,  with x = w = 0.5,  y = 2,  g = dC/dz = -1.5`, as far as it fits."""
         rule = step.rule
-        words = (inspect.getdoc(rule) or "").partition("\n")[0] if rule is not None else ""
+        words = (inspect.getdoc(rule) or "").partition("\n")[0].partition(";")[0] if rule is not None else ""
         met = step.applied
         parts = []
         if rule is not None:
             labels = self.tape.labels
-            for position, x in enumerate(step.inputs):
+            for position, x in enumerate(step.inputs[:ROWS]):
                 name = f"{rule.inputs[0]}[{position}]" if rule.variadic else rule.inputs[position]
                 is_node = isinstance(x, mg.Node) or hasattr(x, "requires_grad")
                 own = [visible(labels[x])] if is_node and x in labels else []
                 parts.append(" = ".join([name, *own, number(met.inputs[position])]))
+        parts += ["..."] * (len(step.inputs) > ROWS)
         parts += [
             f"z = {visible(step.label)} = {number(met.z)}",
             f"g = {self.d(step.label)} = {number(step.upstream)}",

@@ -658,7 +658,7 @@ def test_output_goes_line_by_line():
 
 
 def test_the_manifest_starts_the_adapter_and_activates_nothing():
-    manifest = json.loads((ROOT / "editors" / "vscode" / "package.json").read_text(encoding="utf-8"))
+    manifest = json.loads((ROOT / ".vscode" / "extensions" / "microgrid" / "package.json").read_text(encoding="utf-8"))
     assert manifest["extensionKind"] == ["workspace"]
     assert not {"activationEvents", "main"} & set(manifest)
     (debugger,) = manifest["contributes"]["debuggers"]
@@ -674,5 +674,5 @@ def test_the_launch_configurations_name_what_is_there():
         program = configuration.get("program", "${file}").replace("${workspaceFolder}", str(ROOT))
         assert program == "${file}" or Path(program).is_file()
     (debugpy,) = (c for c in launch["configurations"] if c["type"] == "debugpy")
-    assert debugpy["rules"] == [{"module": "microgrid", "include": True}]
+    assert {"module": "microgrid.rules", "include": True} in debugpy["rules"]
     assert any(c["name"] == "Backward pass" for c in launch["configurations"])

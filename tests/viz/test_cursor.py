@@ -232,6 +232,19 @@ def test_next_goes_over_calls_of_modules_and_back_again():
     assert back == begins[::-1]
 
 
+def test_out_leaves_the_call_around_and_without_one_goes_to_the_end():
+    """Three steps in a.b, one in a, one outside: from a.b out of a."""
+    x = mg.Value(1.0, name="x")
+    tape = mg.record(mg.exp(mg.sin(mg.sin(mg.sin(x)))) + x)
+    cursor = Cursor(tape, [("a", "a.b"), ("a", "a.b"), ("a",), (), ()])
+    assert cursor.over().reason == "step"
+    assert cursor.index == 2
+    cursor.jump("1")
+    assert cursor.out().reason == "step"
+    assert cursor.index == 3
+    assert cursor.out().reason == "end"
+
+
 def test_two_calls_of_one_module_are_two():
     """A module that is called twice in a row: `next` goes over one call."""
     layer = nn.Linear(2, 2, rng=0)

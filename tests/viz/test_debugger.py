@@ -89,6 +89,18 @@ def test_a_gradient_to_which_more_will_come_says_so():
     """After the first step w has its share of L, and %3 will give more."""
     assert "dL/dw = 1 so far" in answer("grads", "until z")
     assert "so far" not in answer("grads", "last", "continue")
+    x = mg.Value(0.5, name="x")
+    y = mg.sin(x)
+    y.name = "y"
+    rows = answer("step 2", loss=mg.exp(y) + y * 3).splitlines()
+    assert next(row for row in rows if "y = mg.sin(x)" in row).endswith("3 so far")
+    assert [row for row in rows if row.endswith("so far")] == [row for row in rows if "y = mg.sin(x)" in row]
+
+
+def test_of_many_inputs_the_first_are_shown():
+    text = answer("first", loss=mg.sum([mg.Value(float(i)) for i in range(20)]))
+    assert text.count("+=") == 8
+    assert "... and 12 more: p step.contributions" in text
 
 
 def test_the_end_shows_the_gradients_of_the_leaves_which_are_stored():
@@ -314,10 +326,12 @@ def test_pictures_mark_the_node(tmp_path, monkeypatch):
     text = session("until a; draw; draw a.dot; html; html b.html; html c.svg; draw d.xyz; draw")
     assert "wrote step-3.svg" in text
     svg = Path("step-3.svg").read_text(encoding="utf-8")
-    assert "step 3 of 5" in svg
+    (box,) = re.findall(r'<g class="node[^>]*>\n<title>([^<]*)(?:(?!</g>).)*>step 3 of 5<', svg, re.S)
+    assert box.startswith("a = sigmoid")
     assert "stroke-width:4" in svg
     assert "step 3 of 5" in Path("a.dot").read_text(encoding="utf-8")
-    assert "step 3 of 5" in Path("step-3.html").read_text(encoding="utf-8")
+    assert "wrote step-3.html, to be opened at step-3.html#3" in text
+    assert Path("step-3.html").read_text(encoding="utf-8").lower().startswith("<!doctype html>")
     assert "*** the page is written to a file that ends in .html, got c.svg" in text
     assert "*** 'd.xyz' ends in none of .svg" in text
     assert sorted(os.listdir()) == ["a.dot", "b.html", "step-3.html", "step-3.svg"]
@@ -448,6 +462,21 @@ def test_an_empty_line_repeats_and_does_nothing_at_first():
     assert at(session("step; ; ")) == 4
 
 
+@pytest.mark.parametrize("stdin", [None, "closed"])
+def test_without_an_input_the_program_goes_on(monkeypatch, capsys, stdin):
+    file = io.StringIO()
+    file.close()
+    monkeypatch.setattr(sys, "stdin", None if stdin is None else file)
+    viz.debug(small())
+    assert capsys.readouterr().out.endswith("(viz) \n")
+
+
+def test_commands_that_are_no_text_end_the_session():
+    out = io.StringIO()
+    viz.debug(small(), stdin=io.TextIOWrapper(io.BytesIO(b"step\n\xff\xfe\nstep\n"), encoding="utf-8"), stdout=out)
+    assert "*** the commands are no text: 'utf-8' codec can't decode byte 0xff" in out.getvalue()
+
+
 def test_the_width_is_that_of_the_environment(monkeypatch):
     monkeypatch.setenv("COLUMNS", "60")
     text = session("until a; where; paths w; check; last; help step")
@@ -466,17 +495,20 @@ def on_a_terminal(commands: list[bytes], *arguments: str, **environment: str) ->
     )  # fmt: skip
     os.close(follower)
     text, end = b"", time.monotonic() + 60
-    waiting = list(commands)
+    waiting, command = list(commands), b""
     try:
         while time.monotonic() < end:
-            if select.select([leader], [], [], 0.1)[0]:
-                try:
-                    more = os.read(leader, 65536)
-                except OSError:  # closed: the process has ended
-                    break
-                if not more:
-                    break
-                text += more
+            if not select.select([leader], [], [], 0.5)[0]:
+                if command == CTRL_C:  # Python may miss one that comes as it begins to read
+                    process.send_signal(signal.SIGINT)
+                continue
+            try:
+                more = os.read(leader, 65536)
+            except OSError:  # closed: the process has ended
+                break
+            if not more:
+                break
+            text += more
             if waiting and text.replace(b"\x1b[?2004h", b"").endswith((b"(viz) ", b"(Pdb) ")):
                 command = waiting.pop(0)
                 if command == CTRL_C:  # which is a signal where the terminal controls the process

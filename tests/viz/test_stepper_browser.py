@@ -51,6 +51,9 @@ MEASURE = """() => {
 }"""
 
 
+LAPTOP, PHONE = (1280, 720), (390, 844)
+
+
 class Net(NamedTuple):
     root: mg.Node
     model: Any = None
@@ -78,17 +81,17 @@ def array_network() -> Net:
 def batch() -> Net:
     """Folded: more nodes than are drawn."""
     model = nn.scalar.MLP(2, [4, 1], rng=0)
-    return Net(mg.sum([model(row) for row in np.random.default_rng(0).normal(size=(4, 2)).tolist()]), model)
+    return Net(mg.sum([model(row) for row in np.random.default_rng(0).normal(size=(3, 2)).tolist()]), model)
 
 
 def awkward() -> Net:
-    names = ["<script>document.title='run'</script>", "</script><script>document.title='run'</script>", "עברית", "日本語",
-             "🙂🙂", "W" * 40, "\ud800", "&lt;", "</svg>", 'a" onload="document.title=1', "i" * 48]  # fmt: skip
+    run = "<script>document.title='run'</script>"
+    names = [run, "</script>" + run, "עברית", "日本語", "🙂🙂", "W" * 40, "\ud800", "&lt;", "</svg>"]
+    names += ['a" onload="document.title=1', "i" * 48]
     return Net(mg.log(mg.sum([mg.Value(-1e-7 * k, name=name) for k, name in enumerate(names)]) * 0.0))
 
 
 NETS = [neuron, scalar_network, array_network, batch, awkward]
-SMALL = {batch: {"max_nodes": 60}}
 
 
 @pytest.fixture(scope="module")
@@ -125,8 +128,20 @@ def opened(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
     assert not trouble
 
 
-def tell(x: Any) -> str:
-    return brief(0.0 if isinstance(x, float) and x == 0 else x)
+def tell(x: Any, most: int = 6) -> str:
+    """Numbers as the terminal says them; little arrays row by row."""
+    if not isinstance(x, np.ndarray) or not 0 < x.size <= most or x.ndim not in (1, 2):
+        return brief(0.0 if isinstance(x, float) and x == 0 else x)
+    return " ".join(f"[{' '.join('0' if n == 0 else format(n, '.4g') for n in row)}]" for row in np.atleast_2d(x))
+
+
+def cell(x: Any) -> str:
+    return tell(x, 24)
+
+
+def plain(row: list[str]) -> list[str]:
+    """Cells without the spaces that bring numbers below each other."""
+    return [re.sub(r"\[ +", "[", re.sub(r"\s+", " ", text)) for text in row]
 
 
 def visible(text: str) -> str:
@@ -138,7 +153,7 @@ def test_the_keyboard_steps_and_the_numbers_are_the_tapes(net: Any, opened: Any)
     """At every step, forward by the right arrow and back by the left."""
     made = net()
     tape = mg.record(made.root, params=made.model)
-    page = opened(made, most=60)
+    page = opened(made, most=40)
     assert page.title() == "Backward pass from L"
     folded = len(page.evaluate(SHOWN)["boxes"]) < len(tape.labels)
     seen = []
@@ -149,9 +164,9 @@ def test_the_keyboard_steps_and_the_numbers_are_the_tapes(net: Any, opened: Any)
         assert shown["place"] == f"{step.index + 1} of {len(tape)}"
         assert shown["slider"] == str(step.index + 1)
         assert shown["sentence"].startswith(f"Step {step.index + 1} of {len(tape)}: {visible(step.label)}, {step.op}.")
-        assert shown["rows"] == [
+        assert list(map(plain, shown["rows"])) == [
             [visible(c.label), c.slot, c.formula, "" if c.local is None else tell(c.local),
-             *map(tell, (c.value, c.before, c.after))]
+             *map(cell, (c.value, c.before, c.after))]
             for c in step.contributions
         ]  # fmt: skip
         assert {name: text for name, text in shown["ledger"].items() if text != "-"} == gradients
@@ -172,7 +187,7 @@ def test_the_keyboard_steps_and_the_numbers_are_the_tapes(net: Any, opened: Any)
 
 def test_home_end_buttons_and_slider(opened: Any) -> None:
     page = opened(neuron())
-    at = lambda: page.locator("#place b").inner_text()  # noqa: E731
+    at = lambda: page.locator("#place b").inner_text()
     for key, there in (("End", "5"), ("Home", "1"), ("ArrowLeft", "1"), ("ArrowRight", "2")):
         page.keyboard.press(key)
         assert at() == there
@@ -187,6 +202,7 @@ def test_home_end_buttons_and_slider(opened: Any) -> None:
     assert at() == "5"
     assert slider.get_attribute("aria-valuetext").startswith("Step 5 of 5: ")
     assert page.get_by_role("button", name="Step", exact=True).get_attribute("aria-disabled") == "true"
+    page.get_by_role("heading", level=1).click()
     page.keyboard.press("Control+ArrowLeft")  # the browser's
     assert at() == "5"
 
@@ -234,11 +250,11 @@ def test_nodes_lead_to_their_steps(opened: Any) -> None:
             assert page.locator("#place b").inner_text() == there
 
 
-@pytest.mark.parametrize("size", [(1280, 720), (390, 844)])
+@pytest.mark.parametrize("size", [LAPTOP, PHONE])
 @pytest.mark.parametrize("net", NETS)
 def test_text_is_inside_its_box_and_nothing_overlaps(net: Any, size: tuple[int, int], opened: Any) -> None:
     """At every step, on a laptop and on a phone: texts in boxes, boxes apart, panels apart, the step in view."""
-    page = opened(net(), size=size, most=60)
+    page = opened(net(), size=size, most=40)
     count = int(page.locator("#slider").get_attribute("max"))
     for k in range(1, count + 1):
         found = page.evaluate(MEASURE)
@@ -265,17 +281,18 @@ def overlap(a: list[float], b: list[float], slack: float) -> bool:
 
 
 def test_roles_and_names(opened: Any) -> None:
-    """What a screen reader finds: the heading, the controls, the graph and its nodes, tables with heads, a live region."""
+    """What a screen reader finds: headings, controls, the graph and its nodes, tables with heads, a live region."""
     page = opened(neuron())
     tree = page.locator("body").aria_snapshot()
     for line in (
-        '- heading "Backward pass from L" [level=1]', '- navigation "Steps"', '- button "First" [disabled]', '- button "Step"',
+        '- heading "Backward pass from L" [level=1]', '- navigation "Steps"', '- button "First" [disabled]',
+        '- button "Step"',
         '- slider "Step"', '- main', '- region "Graph"', '- button "Zoom in"', '- group "Computation graph of 8 nodes"',
         '- region "Source"', '- region "Gradients so far"', '- table "Contributions to the gradients of its inputs"',
         '- columnheader "contribution"', '- rowheader "w"', '- status: ',
     ):  # fmt: skip
         assert line in tree, line
-    assert re.search(r'- button "(%\d+ = )?sigmoid: go to its step"', tree)
+    assert re.search(r'- button "(%\d+|a) = sigmoid, to step 3"', tree)
     live = page.locator("[aria-live]")
     assert (live.count(), live.get_attribute("aria-live"), live.get_attribute("role")) == (1, "polite", "status")
     before = live.inner_text()
@@ -312,7 +329,8 @@ def test_light_and_dark(scheme: str, opened: Any) -> None:
     colours = page.evaluate("""() => {
       const numbers = colour => colour.match(/[\\d.]+/g).map(Number);
       const luminance = ([r, g, b]) => [r, g, b].map(c => c / 255).map(
-        c => c <= .04045 ? c / 12.92 : ((c + .055) / 1.055) ** 2.4).reduce((sum, c, i) => sum + c * [.2126, .7152, .0722][i], 0);
+        c => c <= .04045 ? c / 12.92 : ((c + .055) / 1.055) ** 2.4).reduce(
+          (sum, c, i) => sum + c * [.2126, .7152, .0722][i], 0);
       const ground = e => {
         for (; e; e = e.parentElement) {
           if (e.matches(".node")) return numbers(getComputedStyle(e.querySelector(".box")).fill);
@@ -344,17 +362,19 @@ def test_motion_is_reduced_where_that_is_wanted(opened: Any) -> None:
 
 def test_without_a_script_the_first_step_is_read(opened: Any) -> None:
     page = opened(neuron(), java_script_enabled=False)
-    assert page.get_by_text("This is the first of 5 steps: with JavaScript, the page steps through them.").is_visible()
+    note = page.locator("noscript p")
+    assert note.is_visible()
+    assert note.inner_text() == "This is the first of 5 steps: with JavaScript, the page steps through them."
     assert page.get_by_role("status").inner_text().startswith("Step 1 of 5: %7, add.")
     assert not page.get_by_role("slider").is_visible()
     assert page.locator("mark").inner_text() == "a * a + w"
-    assert page.locator(".microgrid .here .gradient").inner_text() == "1.0000"
+    assert page.locator(".microgrid .here .gradient").text_content() == "1.0000"
 
 
 def test_pan_and_zoom(opened: Any) -> None:
     """By buttons, keys, the wheel with Ctrl, and by dragging, which chooses no node; 0 fits the whole graph again."""
     page = opened(scalar_network())
-    view = lambda: [float(x) for x in page.locator("#viewport svg").get_attribute("viewBox").split()]  # noqa: E731
+    view = lambda: [float(x) for x in page.locator("#viewport svg").get_attribute("viewBox").split()]
     page.keyboard.press("0")
     whole = view()
     page.get_by_role("button", name="Zoom in").click()
@@ -381,9 +401,19 @@ def test_pan_and_zoom(opened: Any) -> None:
     moved = view()
     assert moved[0] > near[0]
     assert moved[1] > near[1]
-    step = page.locator("#place b").inner_text()
+    page.get_by_role("button", name="Fit the graph").click()
+    page.keyboard.press("+")
+    moved, step = view(), page.locator("#place b").inner_text()
+    other = page.evaluate("""() => {
+      const room = document.getElementById("viewport").getBoundingClientRect();
+      const boxes = [...document.querySelectorAll(".microgrid .node[role]:not(.here) .box")];
+      const b = boxes.map(e => e.getBoundingClientRect()).find(b => b.left > room.left && b.top > room.top
+        && b.right < room.right && b.bottom < room.bottom);
+      return [b.left + b.width / 2, b.top + b.height / 2];
+    }""")
+    page.mouse.move(*other)
     page.mouse.down()
-    page.mouse.move(room["x"] + room["width"] / 2 + 40, room["y"] + room["height"] / 2 + 30, steps=4)
+    page.mouse.move(other[0] + 40, other[1] + 30, steps=4)
     page.mouse.up()
     assert view()[0] < moved[0]
     assert view()[1] < moved[1]
