@@ -16,7 +16,7 @@ import numpy as np
 
 import microgrid as mg
 from microgrid.graph import differentiate
-from viz import dot, figures, files, folding, listing, mermaid, names, page, svg
+from viz import dot, figures, files, folding, hypertext, listing, mermaid, names, svg
 from viz.folding import Part, Sketch
 from viz.picture import Cluster, Edge, Kind, Node, Picture
 from viz.words import clipped, constant, counted, described, fault, given, held, together
@@ -83,7 +83,7 @@ class Graph(Picture):
 
     def html(self, rankdir: str = "LR", *, title: str = "Computation graph") -> str:
         """The picture as a page of its own, which needs no network and no script to be read."""
-        return page.written(self, self.svg(rankdir), title)
+        return hypertext.written(self, self.svg(rankdir), title)
 
     def dot(self, rankdir: str = "LR", *, style: str | None = None) -> str:
         """The picture in the language of Graphviz; `style="micrograd"` as micrograd draws it."""
@@ -153,7 +153,7 @@ class Graph(Picture):
         """What a notebook shows; never an error."""
         try:
             drawing = self.svg()
-            return {"image/svg+xml": drawing, "text/html": page.fragment(drawing), "text/plain": self.text()}
+            return {"image/svg+xml": drawing, "text/html": hypertext.fragment(drawing), "text/plain": self.text()}
         except Exception:
             return {"text/plain": repr(self)}
 
