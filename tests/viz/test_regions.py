@@ -103,7 +103,11 @@ def test_all_ways_to_give_one_model_give_one_picture() -> None:
 
 def test_a_network_that_is_asked_one_by_one() -> None:
     """Of Values that make no array, on a coarser grid."""
-    layer = nn.scalar.Layer(2, 1, nonlin=False, rng=0)
+
+    class OneByOne(nn.scalar.Layer):
+        to_array = None
+
+    layer = OneByOne(2, 1, nonlin=False, rng=0)
     figure = viz.boundary(layer, X, Y)
     assert image(figure).shape == (regions.COARSE, regions.COARSE)
     z = [layer(point).data for point in np.concatenate(lines(figure)).tolist()]
