@@ -17,12 +17,13 @@ Examples
 True
 """
 
-from nn import checkpoint, closed_form, data, index_form, init, losses, metrics, optim, scalar
+from nn import checkpoint, closed_form, data, functional, index_form, init, losses, metrics, optim, scalar
 from nn.archive import CheckpointError
 from nn.chains import Chain, chain
 from nn.checkpoint import Checkpoint, load, save
 from nn.comparison import Comparison, compare
-from nn.functional import functional_call
+from nn.containers import ModuleDict, ModuleList, Sequential
+from nn.functional_calls import functional_call
 from nn.inventory import Summary, summary
 from nn.layers import (
     MLP,
@@ -34,7 +35,6 @@ from nn.layers import (
     LogSigmoid,
     LogSoftmax,
     ReLU,
-    Sequential,
     Sigmoid,
     Softmax,
     Softplus,
@@ -92,6 +92,8 @@ __all__ = [
     "Loss",
     "MSELoss",
     "Module",
+    "ModuleDict",
+    "ModuleList",
     "NLLLoss",
     "Parameter",
     "ReLU",
@@ -113,6 +115,7 @@ __all__ = [
     "cross_entropy",
     "data",
     "fit",
+    "functional",
     "functional_call",
     "half_mse_loss",
     "huber_loss",

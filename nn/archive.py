@@ -17,6 +17,7 @@ import json
 import math
 import os
 import stat
+import sys
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -32,6 +33,7 @@ __microgrid_machinery__ = True
 FORMAT, VERSION = "microgrid checkpoint", 1
 HEADER = "header.json"
 KINDS = "biufcU"  # NumPy's letters for numbers and text; objects ("O") would be pickles
+LONGEST = 2**13  # bits: what Python reads from text again without being asked for more (4300 digits), and some to spare
 MADE = (1980, 1, 1, 0, 0, 0)  # the date of each member, so that equal content gives equal bytes
 
 
@@ -89,6 +91,8 @@ def _encoded(value: Any, where: str, arrays: list[Array]) -> Any:
         return {"array" if type(value) is np.ndarray else "scalar": len(arrays) - 1}
     if isinstance(value, float) and not math.isfinite(value):
         return {"float": str(value)}
+    if isinstance(value, int) and value.bit_length() > LONGEST:
+        raise _not_saved(where, f"an integer of {value.bit_length()} bits, expected at most {LONGEST}")
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, tuple | list):
@@ -207,6 +211,8 @@ def _array(member: bytes, entry: dict[str, Any]) -> Array:
         raise CheckpointError("an array is not of the dtype and shape that the header says")
     if math.prod(shape) * dtype.itemsize != len(body):
         raise CheckpointError(f"an array of shape {shape} has {len(body)} bytes")
+    if dtype.kind == "U" and (np.frombuffer(body, "<u4") > sys.maxunicode).any():
+        raise CheckpointError("an array of text holds what is no character")
     return np.ndarray(shape, dtype, body).astype(dtype.newbyteorder("="))  # a copy, which can be written to
 
 

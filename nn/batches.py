@@ -14,7 +14,7 @@ from nn.datasets import DataLoader, Dataset, by_index
 from nn.init import Rng, generator
 from nn.losses import Loss
 from nn.module import Module
-from nn.targets import Array, Data, numeric, refuse_infinite
+from nn.targets import Array, Data, cast, numeric, refuse_infinite
 
 __microgrid_machinery__ = True
 
@@ -113,6 +113,8 @@ def _checked(role: str, data: object, loss: LossFunction, model: Module) -> Batc
     if isinstance(loss, Loss):
         loss.check_target(Y)
     dtype = next(model.parameters()).dtype
-    Y = Y.astype(dtype if Y.dtype.kind == "f" else Y.dtype)
+    if Y.dtype.kind == "f":
+        Y = cast("nn.fit", f"Y of {role}", Y, dtype)
+    Y = Y.copy()
     Y.setflags(write=False)  # so that the loss need look at it once only
-    return mg.Tensor(X.astype(dtype, copy=False)), Y
+    return mg.Tensor(cast("nn.fit", f"X of {role}", X, dtype)), Y

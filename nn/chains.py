@@ -77,9 +77,10 @@ def chain(model: Called, X: Data | None = None) -> Chain:
     r"""What the cost C depends on, link by link, in the letters of the notes.
 
     A copy of the model is run, and its graph is walked from the output back. Z[l] is a layer's product with its
-    weights W[l] and bias b[l]; A[l] is the first function of Z[l] alone; what else there is (Dropout, Flatten, ...)
-    bears its own name. C stands for any cost: the models of `nn` do not contain it. A model that gives logits has no
-    A[L]: it begins C <- Z[L].
+    weights W[l] and bias b[l]; A[l] is the last of what is computed from Z[l] alone, number by number or along a row,
+    into the same shape: of 1 / (1 + exp(-Z)), or of two activations in a row, the end. What else there is (Dropout,
+    Flatten, ...) bears its own name. C stands for any cost: the models of `nn` do not contain it. A model that gives
+    logits has no A[L]: it begins C <- Z[L].
 
     Parameters
     ----------
@@ -179,7 +180,7 @@ def _letters(segments: list[_Segment], names: dict[int, str], maker: Callable[[m
                 f"chain: {node._described()} joins branches which {', '.join(parameters)} enter, expected one way "
                 f"from X to the output, at {mg.sites.here()}"
             )
-        is_z = last.symbol == f"Z[{depth}]"
+        is_z, is_a = last.symbol == f"Z[{depth}]", last.symbol == f"A[{depth}]"
         if parameters and rule in PRODUCTS:
             depth += 1
             plain = len(parameters) <= (2 if rule == "linear" else 1)  # else W is itself made of several
@@ -187,8 +188,8 @@ def _letters(segments: list[_Segment], names: dict[int, str], maker: Callable[[m
             links.append(Link(f"Z[{depth}]", rule, shape, beside))
         elif len(parameters) == 1 and rule == "add" and is_z and len(last.parameters) == 1:
             links[-1] = Link(last.symbol, "linear", shape, last.parameters | dict([lettered("b", parameters[0])]))
-        elif not parameters and is_z and shape == last.shape and not any(map(_is_array, segment.enters())):
-            links.append(Link(f"A[{depth}]", rule, shape, {}))
+        elif not parameters and (is_z or is_a) and shape == last.shape and not any(map(_is_array, segment.enters())):
+            links[len(links) - is_a :] = [Link(f"A[{depth}]", rule, shape, {})]
         else:
             links.append(Link(maker(node) or rule, rule, shape, {name: name for name in parameters}))
     return links

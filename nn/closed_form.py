@@ -17,6 +17,7 @@ from typing import TypeAlias, TypeGuard, TypeVar
 import numpy as np
 
 import microgrid as mg
+from nn.containers import Sequential
 from nn.deltas import (
     ACTIVATIONS,
     BCE,
@@ -41,12 +42,12 @@ from nn.layers import (
     LogSigmoid,
     LogSoftmax,
     ReLU,
-    Sequential,
     Sigmoid,
     Softmax,
     Softplus,
     Tanh,
 )
+from nn.layouts import COLUMNS, ROWS
 from nn.losses import (
     BCELoss,
     BCEWithLogitsLoss,
@@ -95,7 +96,10 @@ def forward(
     Raises
     ------
     ValueError
-        If W, b and `hidden` do not count the same layers, or an activation is unknown.
+        If W, b and `hidden` do not count the same layers, a shape does not fit (only b is broadcast, over the samples),
+        there is no sample, or an activation is unknown.
+    TypeError
+        If X, W or b are no arrays.
 
     Examples
     --------
@@ -103,9 +107,11 @@ def forward(
     >>> A[-1].tolist()
     [[0.5, 0.5, 0.5]]
     """
+    activations = [*hidden_activations(hidden, len(W) - 1), pair.output]
+    COLUMNS.check_network("closed_form.forward", X, W, b)
     Z: list[Array] = []
     A = [X]
-    for W_l, b_l, g in zip(W, b, [*hidden_activations(hidden, len(W) - 1), pair.output], strict=True):
+    for W_l, b_l, g in zip(W, b, activations, strict=True):
         Z.append(W_l @ A[-1] + b_l)  # (n_l, m)
         A.append(g.g(Z[-1]))
     return Z, A
@@ -121,11 +127,19 @@ def cost(Z: Array, Y: Array, pair: Pair = BCE) -> float:
     Y : ndarray of shape (n_L, m), or (m,) class indices for "log-likelihood"
     pair : Pair
 
+    Raises
+    ------
+    ValueError
+        If Y has another shape than asked for, holds what is no class, or there is no sample.
+    TypeError
+        If Z or Y is no array, or class indices are no integers.
+
     Examples
     --------
     >>> cost(np.array([[0.0]]), np.array([[1.0]]))
     0.6931471805599453
     """
+    COLUMNS.check_targets("closed_form.cost", "Z", Z, Y, pair)
     total: float = (pair.costs(Z, Y).sum() / Z.shape[1]).item()
     return total
 
@@ -151,6 +165,11 @@ def backward(
     dW : list of L arrays of shape (n_l, n_{l-1})
     db : list of L arrays of shape (n_l, 1)
 
+    Raises
+    ------
+    ValueError, TypeError
+        As for `forward` and `cost`: nothing is broadcast.
+
     Notes
     -----
     ::
@@ -165,9 +184,18 @@ def backward(
 
     A - Y is right to the last digit of 1. Where y = 1 and z is large little is left of A - 1, whose relative error is
     about eps e^z; the loss on logits has the digits.
+
+    Examples
+    --------
+    >>> X, Y, W, b = np.array([[1.0], [2.0]]), np.array([[1.0]]), np.array([[0.5, -0.25]]), np.array([[0.0]])
+    >>> Z, A = forward(X, [W], [b])
+    >>> delta, dW, db = backward(A, Y, [W])
+    >>> delta[0].tolist(), dW[0].tolist(), db[0].tolist()  # A - Y = 1/2 - 1
+    ([[-0.5]], [[-0.5, -1.0]], [[-0.5]])
     """
-    m = A[0].shape[1]
+    COLUMNS.check_pass("closed_form.backward", A, Y, W, pair)
     slopes = _slopes(A, hidden)
+    m = A[0].shape[1]
     delta = pair.delta(A[-1], Y)
     deltas: list[Array] = []
     dW: list[Array] = []
@@ -192,9 +220,11 @@ def forward_rows(
     >>> A[-1].tolist()
     [[0.5], [0.5], [0.5]]
     """
+    activations = [*hidden_activations(hidden, len(W) - 1), pair.output]
+    ROWS.check_network("closed_form.forward_rows", X, W, b)
     Z: list[Array] = []
     A = [X]
-    for W_l, b_l, g in zip(W, b, [*hidden_activations(hidden, len(W) - 1), pair.output], strict=True):
+    for W_l, b_l, g in zip(W, b, activations, strict=True):
         Z.append(A[-1] @ W_l + b_l)  # (m, n_l)
         A.append(g.g(Z[-1].T).T)
     return Z, A
@@ -213,9 +243,18 @@ def backward_rows(
         delta[l] = delta[l+1] W[l+1]^T * g'              the order that note 000 remembers
         dW[l]    = A[l-1]^T delta[l] / m
         db[l]    = sum over samples of delta[l] / m
+
+    Examples
+    --------
+    >>> X, Y, W, b = np.array([[1.0, 2.0]]), np.array([[1.0]]), np.array([[0.5], [-0.25]]), np.array([[0.0]])
+    >>> Z, A = forward_rows(X, [W], [b])
+    >>> delta, dW, db = backward_rows(A, Y, [W])
+    >>> delta[0].tolist(), dW[0].tolist(), db[0].tolist()
+    ([[-0.5]], [[-0.5], [-1.0]], [[-0.5]])
     """
-    m = len(A[0])
+    ROWS.check_pass("closed_form.backward_rows", A, Y, W, pair)
     slopes = _slopes(A, hidden)
+    m = len(A[0])
     delta = pair.delta(A[-1].T, Y.T).T
     deltas: list[Array] = []
     dW: list[Array] = []
@@ -314,7 +353,7 @@ class Network:
 
 
 # What stands at the end of a model, with its loss: the row that they make. Squares go with any elementwise output.
-ROWS: dict[tuple[str, type[Loss] | None], tuple[str, str]] = {
+MODELS: dict[tuple[str, type[Loss] | None], tuple[str, str]] = {
     ("sigmoid",     None):              ("sigmoid", "binary cross-entropy"),
     ("identity",    None):              ("sigmoid", "binary cross-entropy"),
     ("softmax",     None):              ("softmax", "log-likelihood"),
@@ -343,8 +382,8 @@ def read(name: str, model: Module, loss: Loss | None, Y: Array) -> Network:
     layers, activations = _layers(model)
     end = activations.pop()
     kind = _kind(name, loss, Y)
-    if (end.name, kind) in ROWS:
-        output, cost = ROWS[end.name, kind]
+    if (end.name, kind) in MODELS:
+        output, cost = MODELS[end.name, kind]
         if cost == "log-likelihood" and kind is not NLLLoss and Y.ndim == 2:
             cost = "cross-entropy"  # probabilities, not class indices
         pair = pair_of(output, cost)

@@ -14,8 +14,9 @@ import numpy as np
 import microgrid as mg
 from nn import closed_form, losses
 from nn.closed_form import Network
+from nn.containers import Sequential
 from nn.deltas import BCE, Pair
-from nn.layers import Linear, Sequential, Sigmoid, Softmax
+from nn.layers import Linear, Sigmoid, Softmax
 from nn.losses import Loss
 from nn.module import Module, Parameter
 from nn.targets import Array, Data, check_count, numeric
@@ -282,7 +283,7 @@ def _ways(
     else:
         m = len(X) if reduction == "sum" else 1
         ways["chain"] = lambda: autograd(Sequential(*logits, Softmax()), lambda A, Y: m * _log_likelihood(A, Y))
-    if cost in FUSED and (cost != "cross-entropy" or Y.max() <= 1):  # the loss takes probabilities, the row any y >= 0
+    if cost in FUSED:
         ways["fused"] = lambda: autograd(logits, FUSED[cost](reduction=reduction))
     ways["differences"] = lambda: _moving(_central, network, X, Y, named, X.dtype)
     if sum(parameter.size for parameter in named.values()) <= SMALL:

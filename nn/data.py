@@ -12,7 +12,7 @@ import microgrid as mg
 from nn.datasets import DataLoader, Dataset, Subset, TensorDataset, default_collate, random_split
 from nn.init import Rng, generator
 from nn.tables import Table, read_csv
-from nn.targets import Array, first, numeric
+from nn.targets import Array, first, numeric, real, refuse_mask
 
 __microgrid_machinery__ = True
 
@@ -54,7 +54,9 @@ def train_test_split(
     Raises
     ------
     ValueError
-        If the lengths differ, or a part would be empty.
+        If the lengths differ, a part would be empty, or `test_size` is nan.
+    TypeError
+        If X or Y is no array of samples, or `test_size` no number.
 
     Examples
     --------
@@ -62,7 +64,7 @@ def train_test_split(
     >>> X_train.shape, Y_test.shape
     ((6, 8), (2,))
     """
-    X, Y = np.asarray(X), np.asarray(Y)
+    X, Y = _samples("X", X), _samples("Y", Y)
     labels = np.zeros(len(X)) if stratify is None else np.asarray(stratify).reshape(-1)
     m = len(X)
     if len(Y) != m or len(labels) != m:
@@ -71,7 +73,8 @@ def train_test_split(
             + (f"; stratify has {len(labels)}" if stratify is not None else "")
             + f", at {mg.sites.here()}"
         )
-    held = test_size if isinstance(test_size, int) else math.ceil(test_size * m)
+    share = real("train_test_split", "test_size", test_size)
+    held = int(share) if isinstance(test_size, int | np.integer) else math.ceil(share * m)
     if not 0 < held < m:
         raise ValueError(
             f"train_test_split: test_size={test_size} of {m} samples leaves one part empty, expected a share in (0, 1) "
@@ -87,13 +90,14 @@ class StandardScaler:
     """Shift and scale each column to mean 0 and standard deviation 1 of the data it was fitted to.
 
     For later data: fit it to the training part, keep it, and transform whatever the model is given. The names are
-    scikit-learn's.
+    scikit-learn's. Mean and deviation are found in float64, whatever the data are; data of floats keep their dtype when
+    they are transformed.
 
     Attributes
     ----------
     mean_, scale_ : ndarray of shape (n,)
-        Mean and standard deviation (of the population, 1/m) of each column; a constant column has the scale 1, and so
-        becomes 0.
+        Mean and standard deviation (of the population, 1/m) of each column. A constant column has the scale 1, and so
+        becomes 0; a column counts as constant, too, where its deviation is the rounding of its own numbers.
 
     Examples
     --------
@@ -119,15 +123,13 @@ class StandardScaler:
         if not fitted.size or not np.isfinite(fitted).all():
             where = f"not finite at index {first(~np.isfinite(fitted))}" if fitted.size else "empty"
             raise ValueError(f"standardize: the training part is {where}, at {mg.sites.here()}")
-        mean, std = fitted.mean(axis=0), fitted.std(axis=0)
-        # Of a constant column the rounded mean may differ from the constant, and its std then from 0.
-        constant = (fitted == fitted[0]).all(axis=0)
-        self.mean_, self.scale_ = np.where(constant, fitted[0], mean), np.where(constant, 1, std)
+        self.mean_, self.scale_ = _moments(fitted)
         return self
 
     def transform(self, X: ArrayLike) -> Array:
         """(X - mean_) / scale_, for X of shape (any, n)."""
-        return (_table(X, self._fitted()) - self.mean_) / self.scale_
+        table = _table(X, self._fitted())
+        return _as((table - self.mean_) / self.scale_, table)
 
     def fit_transform(self, X: ArrayLike) -> Array:
         """`fit`, then `transform`."""
@@ -135,7 +137,8 @@ class StandardScaler:
 
     def inverse_transform(self, X: ArrayLike) -> Array:
         """X * scale_ + mean_: back from standardised columns."""
-        return _table(X, self._fitted()) * self.scale_ + self.mean_
+        table = _table(X, self._fitted())
+        return _as(table * self.scale_ + self.mean_, table)
 
     def _fitted(self) -> int:
         if not hasattr(self, "mean_"):
@@ -187,10 +190,45 @@ def _table(X: ArrayLike, n: int | None) -> Array:
     return array
 
 
+def _as(found: Array, given: Array) -> Array:
+    """What was found in float64, in the dtype of the data where they are floats."""
+    return found.astype(given.dtype, copy=False) if given.dtype.kind == "f" else found
+
+
+ULPS = 10  # a deviation of so many units in the last place of the mean is rounding, not spread
+
+
+def _moments(table: Array) -> tuple[Array, Array]:
+    """Mean and scale of each column.
+
+    The numbers are brought to size 1 by a power of two, so that no square overflows or vanishes, and measured from the
+    first row, so that the sums round what the column's spread is, not what its mean is.
+    """
+    eps = np.finfo(table.dtype if table.dtype.kind == "f" else float).eps
+    wide = table.astype(float)
+    _, exponent = np.frexp(abs(wide).max(axis=0))
+    start = np.ldexp(wide[0], -exponent)
+    moved = np.ldexp(wide, -exponent) - start  # (m, n)
+    mean, std = start + moved.mean(axis=0), moved.std(axis=0)
+    constant = std <= ULPS * eps * abs(mean)
+    return np.ldexp(mean, exponent), np.where(constant, 1.0, np.ldexp(std, exponent))
+
+
+def _samples(role: str, data: ArrayLike) -> Array:
+    """Any array that has rows."""
+    array = np.asarray(refuse_mask("train_test_split", role, data))
+    if not array.ndim:
+        raise TypeError(
+            f"train_test_split: {role} must be an array with one row a sample, got {data!r:.60}, at {mg.sites.here()}"
+        )
+    return array
+
+
 def _stratified(labels: Array, held: int, rng: np.random.Generator) -> NDArray[np.intp]:
     """Indices of `held` samples, each label in proportion; what is left over goes to the largest remainders."""
-    members = [np.flatnonzero(labels == label) for label in np.unique(labels)]
-    exact = np.array([len(of_label) * held / len(labels) for of_label in members])
+    _, label, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+    members = np.split(np.argsort(label, kind="stable"), np.cumsum(sizes)[:-1])
+    exact = sizes * held / len(labels)
     counts = np.floor(exact).astype(int)
     counts[np.argsort(counts - exact, kind="stable")[: held - counts.sum()]] += 1
     chosen = [rng.permutation(of_label)[:count] for of_label, count in zip(members, counts, strict=True)]

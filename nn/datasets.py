@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import microgrid as mg
-from nn.init import Rng, generator
-from nn.targets import Array, Data, numeric
+from nn.init import Rng, generator as made
+from nn.targets import Array, Data, integer, numeric
 
 __microgrid_machinery__ = True
 
@@ -177,7 +177,7 @@ def random_split(dataset: Dataset, lengths: Sequence[float], rng: Rng = None) ->
             f"{m} samples, at {mg.sites.here()}"
         )
     ends = np.cumsum([0, *counts]).astype(int)
-    order = generator(rng).permutation(m)
+    order = made(rng).permutation(m)
     return [Subset(dataset, order[start:end]) for start, end in pairwise(ends)]
 
 
@@ -199,13 +199,18 @@ class DataLoader:
     rng : numpy.random.Generator, int or None
         Shuffles. A generator (which advances), a seed, or None for fresh entropy; kept as the attribute `rng`, which
         `nn.save` and `nn.load` take.
+    generator : numpy.random.Generator, int or None
+        torch's word for `rng`.
+    num_workers : int
+        0: samples are fetched in this process, as torch does by default.
 
     Raises
     ------
     TypeError
-        If the data set has no length or no samples by number, or an argument is of another type.
+        If the data set has no length or no samples by number, an argument is of another type, or both `rng` and
+        `generator` are given.
     ValueError
-        If the data set is empty, `batch_size` is less than 1, or `drop_last` leaves nothing.
+        If the data set is empty, `batch_size` is less than 1, `drop_last` leaves nothing, or workers are asked for.
 
     Notes
     -----
@@ -233,11 +238,13 @@ class DataLoader:
         self,
         dataset: Dataset,
         batch_size: int = 1,
-        shuffle: bool = False,
+        shuffle: bool | None = False,
         *,
         drop_last: bool = False,
         collate_fn: Callable[[list[Any]], Any] | None = None,
         rng: Rng = None,
+        generator: Rng = None,
+        num_workers: int = 0,
     ) -> None:
         check_dataset("DataLoader", dataset)
         if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer):
@@ -246,6 +253,14 @@ class DataLoader:
             raise ValueError(
                 f"batch_size should be a positive integer value, but got batch_size={batch_size}, at {mg.sites.here()}"
             )
+        if integer("DataLoader", "num_workers", num_workers):
+            raise ValueError(
+                f"DataLoader: num_workers={num_workers}: samples are fetched in this process, expected 0, "
+                f"at {mg.sites.here()}"
+            )
+        if rng is not None and generator is not None:
+            raise TypeError(f"DataLoader: rng and generator are one thing: give one, at {mg.sites.here()}")
+        shuffle = bool(shuffle) if shuffle is None else shuffle
         for name, flag in (("shuffle", shuffle), ("drop_last", drop_last)):
             if not isinstance(flag, bool | np.bool):
                 raise TypeError(f"DataLoader: {name} must be True or False, got {flag!r}, at {mg.sites.here()}")
@@ -257,7 +272,7 @@ class DataLoader:
                 f"at {mg.sites.here()}"
             )
         self.dataset, self.batch_size, self.shuffle, self.drop_last = dataset, int(batch_size), shuffle, drop_last
-        self.collate_fn, self.rng = collate_fn, generator(rng)
+        self.collate_fn, self.rng = collate_fn, made(generator if rng is None else rng)
 
     def __len__(self) -> int:
         """Batches in an iteration."""

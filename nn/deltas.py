@@ -36,7 +36,14 @@ class Activation:
 
 
 def sigma(Z: Array) -> Array:
-    """1 / (1 + e^-Z); an overflow of e^-Z means 0, to the last bit."""
+    """1 / (1 + e^-Z); an overflow of e^-Z means 0, to the last bit.
+
+    Of complex numbers, where it would mean nan, e^Z / (1 + e^Z) below 0.
+    """
+    if Z.dtype.kind == "c":
+        e = np.exp(-_modulus(Z))
+        A: Array = np.where(Z.real <= 0, e, 1) / (1 + e)
+        return A
     with np.errstate(over="ignore"):
         return 1 / (1 + np.exp(-Z))
 

@@ -5,9 +5,10 @@ matrices. Letters and layers of the notes: l counts the layers from 0 to L - 1; 
 W[l][m][n] is the weight from the n-th number to the m-th unit. What enters layer l is a[l], what leaves it a[l + 1];
 a[0] = x and a[L] = x^ (the output)::
 
-    z_m = sum_n W_mn a_n + b_m          a_m = g(z_m)
+    z_m = sum_n W_mn a_n + b_m          a_m = g(z_m), or g_m(z) for softmax
 
     dC/dz_m  = dC/da_m g'(z_m)          dC/da of the output: of the cost, see COSTS
+    dC/dz_m  = sum_j dC/da_j da_j/dz_m  for softmax: a_j (d_jm - a_m)
     dC/dW_mn = dC/dz_m a_n
     dC/db_m  = dC/dz_m
     dC/da_n  = sum_m dC/dz_m W_mn       of the layer before
@@ -54,6 +55,13 @@ class Function(NamedTuple):
     g_prime: Callable[[Any], Any]
 
 
+class JointFunction(NamedTuple):
+    """An activation of all z of a layer together: g gives all a, and `g_prime(a, j, k)` is da_j/dz_k."""
+
+    g: Callable[[Vector], list[Any]]
+    g_prime: Callable[[Vector, int, int], Any]
+
+
 class Cost(NamedTuple):
     """C of one datapoint as a sum over the outputs: c(a, y), and its derivative dc/da."""
 
@@ -64,6 +72,12 @@ class Cost(NamedTuple):
 def sigma(z: float) -> float:
     """1 / (1 + e^-z), in the form that does not overflow."""
     return 1 / (1 + math.exp(-z)) if z >= 0 else math.exp(z) / (1 + math.exp(z))
+
+
+def softmax(z: Vector) -> list[float]:
+    """e^z_m / sum_k e^z_k; shifted by the largest z, so that nothing overflows."""
+    e = [math.exp(z_k - max(z)) for z_k in z]
+    return [e_m / sum(e) for e_m in e]
 
 
 def leaky_relu(negative_slope: float = 0.01) -> Function:
@@ -81,6 +95,7 @@ TANH = Function(math.tanh, lambda z: 1 - math.tanh(z) ** 2)
 RELU = Function(lambda z: max(z, 0.0), lambda z: 1 if z > 0 else 0)
 LOG_SIGMOID = Function(lambda z: -softplus().g(-z), lambda z: sigma(-z))
 IDENTITY = Function(lambda z: z, lambda z: 1)
+SOFTMAX = JointFunction(softmax, lambda a, j, k: a[j] * ((j == k) - a[k]))
 
 SQUARES = Cost(lambda a, y: (a - y) * (a - y), lambda a, y: 2 * (a - y))
 HALF_SQUARES = Cost(lambda a, y: (a - y) * (a - y) / 2, lambda a, y: a - y)
@@ -88,12 +103,22 @@ BINARY_CROSS_ENTROPY = Cost(
     lambda a, y: -(y * math.log(a) + (1 - y) * math.log(1 - a)),
     lambda a, y: -(y / a - (1 - y) / (1 - a)),
 )
+LOG_LIKELIHOOD = Cost(  # y the class as e_y, probabilities, or any y >= 0; where y is 0 so is the term
+    lambda a, y: -y * math.log(a) if y else 0,
+    lambda a, y: -y / a if y else 0,
+)
 
-COSTS = {"squares": SQUARES, "half squares": HALF_SQUARES, "binary cross-entropy": BINARY_CROSS_ENTROPY}
+COSTS = {
+    "squares": SQUARES,
+    "half squares": HALF_SQUARES,
+    "binary cross-entropy": BINARY_CROSS_ENTROPY,
+    "log-likelihood": LOG_LIKELIHOOD,
+    "cross-entropy": LOG_LIKELIHOOD,
+}
 
 
 def forward(
-    x: Vector, W: Sequence[Matrix], b: Sequence[Vector], g: Sequence[Function]
+    x: Vector, W: Sequence[Matrix], b: Sequence[Vector], g: Sequence[Function | JointFunction]
 ) -> tuple[list[list[Any]], list[list[Any]]]:
     """All z and all a of a network, for one datapoint.
 
@@ -102,7 +127,7 @@ def forward(
     x : n_0 numbers
     W : for each layer, M rows of N numbers
     b : for each layer, M numbers
-    g : for each layer, its activation
+    g : for each layer, its activation, a `Function` or a `JointFunction`
 
     Returns
     -------
@@ -121,12 +146,30 @@ def forward(
     for l in range(len(W)):
         M, N = len(W[l]), len(W[l][0])
         z.append([sum(W[l][m][n] * a[l][n] for n in range(N)) + b[l][m] for m in range(M)])
-        a.append([g[l].g(z[l][m]) for m in range(M)])
+        a.append(_activated(g[l], z[l]))
     return z, a
 
 
+def _activated(g: Function | JointFunction, z: Vector) -> list[Any]:
+    """What leaves a layer."""
+    return list(g.g(z)) if isinstance(g, JointFunction) else [g.g(z_m) for z_m in z]
+
+
+def _through(g: Function | JointFunction, z: Vector, a: Vector, dC_da: Vector) -> list[Any]:
+    """dC/dz of a layer from the dC/da of what leaves it."""
+    M = len(z)
+    if isinstance(g, JointFunction):
+        return [sum(dC_da[j] * g.g_prime(a, j, m) for j in range(M)) for m in range(M)]
+    return [dC_da[m] * g.g_prime(z[m]) for m in range(M)]
+
+
 def backward(
-    z: Sequence[Vector], a: Sequence[Vector], y: Vector, W: Sequence[Matrix], g: Sequence[Function], cost: Cost
+    z: Sequence[Vector],
+    a: Sequence[Vector],
+    y: Vector,
+    W: Sequence[Matrix],
+    g: Sequence[Function | JointFunction],
+    cost: Cost,
 ) -> tuple[list[list[Any]], list[list[list[Any]]], list[list[Any]]]:
     """The derivatives of the cost of one datapoint, from the output back.
 
@@ -150,7 +193,11 @@ def backward(
     ------
     ValueError
         If y has another size than the output, or the cost has no derivative there: that of binary cross-entropy
-        divides by a (1 - a).
+        divides by a (1 - a), that of the log-likelihood by a.
+
+    Notes
+    -----
+    With softmax and the log-likelihood the sums shrink to dC/dz_k = a_k sum_j y_j - y_k, as in the matrix form.
     """
     L = len(W)
     dC_da: list[list[Any]] = [[] for _ in range(L)] + [_cost_prime(a[L], y, cost)]
@@ -158,7 +205,7 @@ def backward(
     dC_db: list[list[Any]] = [[] for _ in range(L)]
     for l in reversed(range(L)):
         M, N = len(W[l]), len(W[l][0])
-        dC_dz = [dC_da[l + 1][m] * g[l].g_prime(z[l][m]) for m in range(M)]
+        dC_dz = _through(g[l], z[l], a[l + 1], dC_da[l + 1])
         dC_dW[l] = [[dC_dz[m] * a[l][n] for n in range(N)] for m in range(M)]
         dC_db[l] = [dC_dz[m] for m in range(M)]
         dC_da[l] = [sum(dC_dz[m] * W[l][m][n] for m in range(M)) for n in range(N)]
@@ -197,12 +244,12 @@ def gradients(model: Module, X: Data, Y: Data, loss: Loss | None = None) -> dict
     Parameters
     ----------
     model : nn.MLP or Sequential
-        Linear layers with an elementwise activation, or none, after each.
+        Linear layers with an elementwise activation, or none, after each; the last may have Softmax or LogSoftmax.
     X : array_like of shape (m, n_0)
         Row layout, as the model takes it.
-    Y : array_like of shape (m, n_L)
+    Y : array_like of shape (m, n_L), or m class indices for the log-likelihood
     loss : Loss, optional
-        As for `nn.closed_form.gradients`: binary cross-entropy without one.
+        As for `nn.closed_form.gradients`: without one binary cross-entropy, or after a softmax the log-likelihood.
 
     Returns
     -------
@@ -212,8 +259,8 @@ def gradients(model: Module, X: Data, Y: Data, loss: Loss | None = None) -> dict
     Raises
     ------
     ValueError
-        If the model is another kind of network, ends in a softmax (whose g is no function of one z_m), does not go with
-        the loss, the cost has no derivative there, or the shapes do not fit or hold no sample.
+        If the model is another kind of network, does not go with the loss, the cost has no derivative there, or the
+        shapes do not fit or hold no sample.
     TypeError
         If X or Y are not numbers, or `loss` is no loss.
 
@@ -227,16 +274,13 @@ def gradients(model: Module, X: Data, Y: Data, loss: Loss | None = None) -> dict
     True
     """
     network = closed_form.read("index_form.gradients", model, loss, numeric("index_form.gradients", "Y", Y))
-    if network.pair.cost not in COSTS or network.pair.output.slope is None:
-        raise ValueError(
-            f"index_form.gradients: {network.pair.name}: softmax is no function g of one z_m, at {mg.sites.here()}"
-        )
     X, Y = closed_form.samples("index_form.gradients", network, X, Y)
     W, b = ([array.tolist() for array in arrays] for arrays in closed_form.weights(network.layers))
     b = [[b_m for (b_m,) in b_l] for b_l in b]
     g = _functions(model)
-    if network.pair.output.name == "sigmoid":
-        g[-1] = SIGMOID  # of a model that gives logits, too
+    g[-1] = OUTPUTS.get(network.pair.output.name, g[-1])  # of a model that gives logits, too
+    if network.pair.cost == "log-likelihood":
+        Y = closed_form.one_hot(Y, network.layers[-1].out_features).T
     each = []
     for x, y in zip(X.tolist(), Y.tolist(), strict=True):
         z, a = forward(x, W, b, g)
@@ -249,7 +293,10 @@ def gradients(model: Module, X: Data, Y: Data, loss: Loss | None = None) -> dict
     return {name: total[id(parameter)] for name, parameter in model.named_parameters()}
 
 
-def _functions(model: Module) -> list[Function]:
+OUTPUTS: dict[str, Function | JointFunction] = {"sigmoid": SIGMOID, "softmax": SOFTMAX}
+
+
+def _functions(model: Module) -> list[Function | JointFunction]:
     """What follows each Linear layer of a model."""
     modules = closed_form.stack(model)
     following = zip(modules, [*modules[1:], Identity()], strict=True)
@@ -271,13 +318,14 @@ def _cost_prime(a: Vector, y: Vector, cost: Cost) -> list[Any]:
     try:
         return [cost.c_prime(a[n], y[n]) for n in range(len(a))]
     except ZeroDivisionError:
+        by = "a" if cost is LOG_LIKELIHOOD else "a (1 - a)"
         raise ValueError(
-            f"index_form: dC/da divides by a (1 - a), and the outputs are {list(a)!r:.60}: "
+            f"index_form: dC/da divides by {by}, and the outputs are {list(a)!r:.60}: "
             f"nn.closed_form has A - Y, without a division, at {mg.sites.here()}"
         ) from None
 
 
-def _check_sizes(x: Vector, W: Sequence[Matrix], b: Sequence[Vector], g: Sequence[Function]) -> None:
+def _check_sizes(x: Vector, W: Sequence[Matrix], b: Sequence[Vector], g: Sequence[Function | JointFunction]) -> None:
     if not len(W) == len(b) == len(g):
         raise ValueError(
             f"index_form: {len(W)} matrices W, {len(b)} vectors b and {len(g)} functions g, expected one of each for a "

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 import microgrid as mg
-from nn.layers import MLP, Linear, Sequential
+from nn.containers import Sequential
+from nn.layers import MLP, Linear
 from nn.module import Module
 from nn.targets import check_count
 
@@ -186,8 +187,9 @@ def _outputs(model: Module, input_size: int | Sequence[int] | None) -> dict[str,
             _run(copy.deepcopy(model).eval(), size, found)
         except Exception as error:  # of the user's own code, perhaps; a size that was only guessed is no reason to fail
             if input_size is not None:
+                site = f", at {mg.sites.here()}"  # the cause may say it already
                 raise ValueError(
-                    f"nn.summary: the model does not take samples of shape {size}: {error}, at {mg.sites.here()}"
+                    f"nn.summary: the model does not take samples of shape {size}: {str(error).replace(site, '')}{site}"
                 ) from error
     return found
 

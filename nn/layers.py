@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Self, TypeAlias, overload
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 import microgrid as mg
 from nn import init as initialisers
+from nn.containers import Sequential
 from nn.init import Rng
 from nn.module import Module, Parameter
 from nn.targets import check_count, integer, real
@@ -106,7 +107,7 @@ class Sigmoid(Module):
 
     def forward(self, input: mg.Tensor) -> mg.Tensor:
         """Any shape to the same shape, values in [0, 1]."""
-        return mg.sigmoid(input)
+        return mg.sigmoid(_node(input))
 
 
 class Tanh(Module):
@@ -120,11 +121,27 @@ class Tanh(Module):
 
     def forward(self, input: mg.Tensor) -> mg.Tensor:
         """Any shape to the same shape, values in [-1, 1]."""
-        return mg.tanh(input)
+        return mg.tanh(_node(input))
+
+
+def _check_inplace(name: str, inplace: object) -> None:
+    """What torch would write over the input changes nothing here: no node is ever written to, and the numbers agree."""
+    if not isinstance(inplace, bool):
+        raise TypeError(f"{name}: inplace must be True or False, got {inplace!r}, at {mg.sites.here()}")
 
 
 class ReLU(Module):
     """A = max(Z, 0), elementwise; the gradient at 0 is 0.
+
+    Parameters
+    ----------
+    inplace : bool
+        Taken as torch takes it, and without effect: a node is never written to.
+
+    Raises
+    ------
+    TypeError
+        If it is no boolean.
 
     Examples
     --------
@@ -132,9 +149,12 @@ class ReLU(Module):
     [0.0, 2.0]
     """
 
+    def __init__(self, inplace: bool = False) -> None:
+        _check_inplace("ReLU", inplace)
+
     def forward(self, input: mg.Tensor) -> mg.Tensor:
         """Any shape to the same shape, values >= 0."""
-        return mg.relu(input)
+        return mg.relu(_node(input))
 
 
 class LeakyReLU(Module):
@@ -144,11 +164,13 @@ class LeakyReLU(Module):
     ----------
     negative_slope : float
         0 is the plain relu, 1 the identity. The gradient at 0 is this slope.
+    inplace : bool
+        Without effect; see `ReLU`.
 
     Raises
     ------
     TypeError, ValueError
-        If the slope is no finite number.
+        If the slope is no finite number, or `inplace` no boolean.
 
     Notes
     -----
@@ -161,12 +183,13 @@ class LeakyReLU(Module):
     [-0.1, 2.0]
     """
 
-    def __init__(self, negative_slope: float = 0.01) -> None:
+    def __init__(self, negative_slope: float = 0.01, inplace: bool = False) -> None:
+        _check_inplace("LeakyReLU", inplace)
         self.negative_slope = real("LeakyReLU", "negative_slope", negative_slope)
 
     def forward(self, input: mg.Tensor) -> mg.Tensor:
         """Any shape to the same shape."""
-        return mg.leaky_relu(input, self.negative_slope)
+        return mg.leaky_relu(_node(input), self.negative_slope)
 
     def extra_repr(self) -> str:
         """The slope."""
@@ -180,16 +203,19 @@ class Softplus(Module):
     ----------
     beta : float > 0
         The larger, the sharper the corner.
+    threshold : float >= 20
+        Where beta z is above it torch gives z itself, to spare an exponential. Here the function is exact everywhere:
+        a threshold from 20 on, where the two are the same but for 2e-9, is taken and without effect.
 
     Raises
     ------
     TypeError, ValueError
-        If beta is no finite number above 0.
+        If beta is no finite number above 0, or the threshold one below 20, which would be another function.
 
     Notes
     -----
     Dugas, Bengio, Bélisle, Nadeau and Garcia, "Incorporating second-order functional knowledge for better option
-    pricing", NIPS 2000. Exact everywhere: torch returns z itself where beta z > 20, which is 2e-9 off.
+    pricing", NIPS 2000. Exact everywhere.
 
     Examples
     --------
@@ -197,13 +223,19 @@ class Softplus(Module):
     [0.6931471805599453, 1000.0]
     """
 
-    def __init__(self, beta: float = 1.0) -> None:
+    def __init__(self, beta: float = 1.0, threshold: float = 20.0) -> None:
+        if real("Softplus", "threshold", threshold) < 20:
+            raise ValueError(
+                f"Softplus: threshold={threshold} cuts the function off where it is not yet z, expected 20 or more "
+                f"(without effect: it is exact everywhere), at {mg.sites.here()}"
+            )
         self.beta = real("Softplus", "beta", beta)
         if self.beta <= 0:
             raise ValueError(f"Softplus: beta must be above 0, got {beta}, at {mg.sites.here()}")
 
     def forward(self, input: mg.Tensor) -> mg.Tensor:
         """Any shape to the same shape, values >= 0."""
+        input = _node(input)
         return mg.softplus(input) if self.beta == 1 else mg.softplus(input * self.beta) / self.beta
 
     def extra_repr(self) -> str:
@@ -222,7 +254,7 @@ class LogSigmoid(Module):
 
     def forward(self, input: mg.Tensor) -> mg.Tensor:
         """Any shape to the same shape, values <= 0."""
-        return mg.logsigmoid(input)
+        return mg.logsigmoid(_node(input))
 
 
 class _AlongAxis(Module):
@@ -265,7 +297,7 @@ class Softmax(_AlongAxis):
 
     def forward(self, input: mg.Tensor) -> mg.Tensor:
         """Any shape to the same shape, values in [0, 1]."""
-        return mg.softmax(input, axis=self.axis)
+        return mg.softmax(_node(input), axis=self.axis)
 
 
 class LogSoftmax(_AlongAxis):
@@ -281,7 +313,7 @@ class LogSoftmax(_AlongAxis):
 
     def forward(self, input: mg.Tensor) -> mg.Tensor:
         """Any shape to the same shape, values <= 0."""
-        return mg.log_softmax(input, axis=self.axis)
+        return mg.log_softmax(_node(input), axis=self.axis)
 
 
 class Identity(Module):
@@ -295,7 +327,7 @@ class Identity(Module):
 
     def forward(self, input: mg.Tensor) -> mg.Tensor:
         """The input itself."""
-        return input
+        return _node(input)
 
 
 class Dropout(Module):
@@ -305,6 +337,8 @@ class Dropout(Module):
     ----------
     p : float in [0, 1]
         1 leaves nothing.
+    inplace : bool
+        Without effect; see `ReLU`.
     rng : numpy.random.Generator, int or None
         Draws the masks. A generator (which advances), a seed, or None for fresh entropy. Never global state.
 
@@ -335,7 +369,8 @@ class Dropout(Module):
     [1.0, 1.0]
     """
 
-    def __init__(self, p: float = 0.5, *, rng: Rng = None) -> None:
+    def __init__(self, p: float = 0.5, inplace: bool = False, *, rng: Rng = None) -> None:
+        _check_inplace("Dropout", inplace)
         self.p = real("Dropout", "p", p)
         if not 0 <= self.p <= 1:
             raise ValueError(f"dropout probability has to be between 0 and 1, but got {self.p}, at {mg.sites.here()}")
@@ -404,63 +439,6 @@ class Flatten(Module):
     def extra_repr(self) -> str:
         """As torch prints it."""
         return f"start_dim={self.start_dim}, end_dim={self.end_dim}"
-
-
-class Sequential(Module):
-    """Modules one after another: f^L(... f^1(x)).
-
-    Parameters
-    ----------
-    *modules : Module
-        In the order in which they are applied. They are named "0", "1", ...
-
-    Raises
-    ------
-    TypeError
-        If one is no Module.
-
-    Examples
-    --------
-    >>> net = Sequential(Linear(2, 3, rng=0), Sigmoid(), Linear(3, 1, rng=1))
-    >>> net(mg.Tensor([[1.0, 2.0]])).shape
-    (1, 1)
-    >>> len(net), net[1], net[:2][0] is net[0]
-    (3, Sigmoid(), True)
-    """
-
-    def __init__(self, *modules: Module) -> None:
-        for module in modules:
-            self.append(module)
-
-    def append(self, module: Module) -> Self:
-        """Put one more module at the end; returns the Sequential."""
-        setattr(self, str(len(self)), _module(module))
-        return self
-
-    def forward(self, input: mg.Tensor) -> mg.Tensor:
-        """What the first module takes, to what the last gives."""
-        for module in vars(self).values():
-            if isinstance(module, Module):
-                input = module(input)
-        return input
-
-    def __iter__(self) -> Iterator[Module]:
-        # Not children(): a module that stands in two places is applied twice.
-        return (module for module in vars(self).values() if isinstance(module, Module))
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
-
-    @overload
-    def __getitem__(self, index: int) -> Module: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequential: ...
-    def __getitem__(self, index: int | slice) -> Module | Sequential:
-        stack = list(self)
-        return Sequential(*stack[index]) if isinstance(index, slice) else stack[index]
-
-    def __setitem__(self, index: int, module: Module) -> None:
-        setattr(self, str(range(len(self))[index]), _module(module))
 
 
 class MLP(Module):
@@ -623,14 +601,10 @@ def activation_of(role: str, given: Activation) -> Module:
     return made
 
 
+def _node(input: Any) -> mg.Tensor:
+    """Lists, arrays and numbers as a Tensor, as Linear takes them; Tensors and Values as they are."""
+    return mg.Tensor(input) if isinstance(input, list | tuple | np.ndarray | np.generic | int | float) else input
+
+
 def _tensor(input: Any) -> mg.Tensor:
     return input if isinstance(input, mg.Tensor) else mg.Tensor(input)
-
-
-def _module(module: Module) -> Module:
-    if isinstance(module, Module):
-        return module
-    raise TypeError(
-        f"Sequential: expected modules, got {module!r}; "
-        f"write nn.Sequential(nn.Linear(2, 3), nn.Sigmoid()), instances one by one, at {mg.sites.here()}"
-    )

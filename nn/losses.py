@@ -1,425 +1,40 @@
-"""Losses: (input, target) to a number. Names, argument order and values are torch's.
-
-The reductions differ by factors of 1/m and 1/K between books; each loss names its own:
-
-==============  ==================================================  =========================
-reduction       value, for losses c of shape (m, K)                 gradient at Z (sigmoid, BCE)
-==============  ==================================================  =========================
-``mean``        sum c / (m K), torch's default                      (A - Y) / (m K)
-``sum``         sum c                                               A - Y
-``none``        c                                                   (A - Y) times what comes from above
-``batchmean``   sum c / m: over outputs the sum, over samples the   (A - Y) / m, as in the notes
-                mean
-==============  ==================================================  =========================
-
-Weights are constants; what they multiply, the sum and the mean are taken of. One mean is torch's own: where class
-indices are weighted or ignored it is sum w_y c / sum w_y over the samples that count.
-"""
+"""Losses as modules: each keeps its settings and calls the function of its name in `nn.loss_functions`."""
 
 from __future__ import annotations
-
-import math
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
 import microgrid as mg
-from nn.module import Module
-from nn.targets import (
-    Array,
-    Data,
-    check_classes,
-    check_finite,
-    check_labels,
-    check_shape,
-    check_weights,
-    integer,
-    numeric,
-    real,
+from nn.loss_functions import (
+    IGNORED,
+    REDUCTIONS,
+    binary_cross_entropy,
+    binary_cross_entropy_with_logits,
+    check_beta,
+    check_delta,
+    check_reduction,
+    check_smoothing,
+    counted,
+    cross_entropy,
+    half_mse_loss,
+    huber_loss,
+    l1_loss,
+    mse_loss,
+    nll_loss,
+    smooth_l1_loss,
+    weights_of,
 )
+from nn.module import Module
+from nn.targets import Array, Data, check_finite, check_labels, integer
 
 __microgrid_machinery__ = True
 
-IGNORED = -100  # torch's mark of a sample without a class
-
-
-def _batchmean(losses: mg.Tensor) -> mg.Tensor:
-    if not losses.ndim:
-        raise ValueError(f"reduction='batchmean' needs samples, and there is no batch axis, at {mg.sites.here()}")
-    m = losses.shape[0]
-    # One node where there is one output
-    reduced: mg.Tensor = mg.mean(losses) if losses.size == m else mg.sum(losses) / m
-    return reduced
-
-
-REDUCTIONS: dict[str, Callable[[mg.Tensor], mg.Tensor]] = {
-    "mean": mg.mean,
-    "sum": mg.sum,
-    "none": lambda losses: losses,
-    "batchmean": _batchmean,
-}
-
-
-def binary_cross_entropy(
-    input: Data, target: Data, weight: Data | None = None, *, reduction: str = "mean"
-) -> mg.Tensor:
-    """-[y ln a + (1 - y) ln(1 - a)], composed of the primitives as the notes write it.
-
-    Parameters
-    ----------
-    input : Tensor of any shape
-        Probabilities a in [0, 1], as a sigmoid gives them.
-    target : Tensor or array_like of the same shape
-        Labels y in [0, 1]; hard or soft.
-    weight : array_like, optional
-        Factors on the losses, of a shape that broadcasts to theirs. The mean is still over all of them.
-    reduction : {"mean", "sum", "none", "batchmean"}
-
-    Returns
-    -------
-    Tensor of shape (), or of the shape of `input` for "none"
-
-    Raises
-    ------
-    ValueError
-        If the shapes differ (no target is broadcast), are empty, a label or a probability lies outside [0, 1], a
-        label or a weight is nan, or the weights do not broadcast.
-    TypeError
-        If input, target or weight are not numbers, or a weight requires a gradient.
-
-    Notes
-    -----
-    Equals torch where 1e-12 < a < 1 - 1e-12. Beyond, torch clamps the logarithm at -100, and a wholly wrong sample
-    teaches it nothing more. Here the formula stands as written: it gives inf and nan where a rounds to 0 or 1, from
-    z = 36.7368 on in float64 (53 ln 2). That cliff is one of the formula, not of the engine;
-    `binary_cross_entropy_with_logits` has none.
-
-    Soft labels have their minimum at a = y, where the loss is the entropy of y, not 0.
-
-    Examples
-    --------
-    >>> binary_cross_entropy(mg.Tensor([0.5]), [1.0]).item()
-    0.6931471805599453
-    """
-    name = "binary_cross_entropy"
-    input, labels = _pair(name, input, target, check_labels)
-    _check_probabilities(input)
-    losses = -(labels * mg.log(input) + (1 - labels) * mg.log(1 - input))
-    return _reduce(_weighted(name, losses, weight), reduction)
-
-
-def binary_cross_entropy_with_logits(
-    input: Data,
-    target: Data,
-    weight: Data | None = None,
-    *,
-    pos_weight: Data | None = None,
-    reduction: str = "mean",
-) -> mg.Tensor:
-    """Binary cross-entropy of a = sigmoid(z) on z itself: max(z, 0) - y z + ln(1 + e^-|z|).
-
-    Parameters
-    ----------
-    input : Tensor of any shape
-        Logits z: natural log-odds.
-    target : Tensor or array_like of the same shape
-        Labels y in [0, 1]; hard or soft.
-    weight : array_like, optional
-        Factors on the losses, of a shape that broadcasts to theirs. The mean is still over all of them.
-    pos_weight : array_like, optional
-        The factor p on what label 1 says, -p y ln a - (1 - y) ln(1 - a), of a shape that broadcasts to that of
-        `input`: one number, or one an output. (samples with 0) / (samples with 1) evens out a rare class.
-    reduction : {"mean", "sum", "none", "batchmean"}
-
-    Returns
-    -------
-    Tensor of shape (), or of the shape of `input` for "none"
-
-    Raises
-    ------
-    ValueError
-        If the shapes differ (no target is broadcast), are empty, a label is nan or outside [0, 1], a weight is nan
-        or infinite, or the weights do not broadcast.
-    TypeError
-        If input, target or weights are not numbers, or a weight requires a gradient.
-
-    Notes
-    -----
-    One fused node, finite for every finite z, with the gradient a - y: (A - Y)/m by "batchmean". The loss keeps
-    3e-16 relative for |z| <= 708.
-
-    With `pos_weight` it is (1 - y) softplus(z) - p y logsigmoid(z), of two smooth nodes: no term is negative, so that
-    none cancels the other, and the gradient (1 - y) sigma(z) - p y sigma(-z) keeps its digits at both ends as well.
-
-    Examples
-    --------
-    >>> binary_cross_entropy_with_logits(mg.Tensor([-1000.0]), [1.0]).item()
-    1000.0
-    """
-    name = "binary_cross_entropy_with_logits"
-    input, labels = _pair(name, input, target, check_labels)
-    if pos_weight is None:
-        losses = mg.binary_cross_entropy_with_logits(input, labels)
-    else:
-        p = _spread(name, "pos_weight", pos_weight, input)
-        losses = (1 - labels) * mg.softplus(input) - p * labels * mg.logsigmoid(input)
-    return _reduce(_weighted(name, losses, weight), reduction)
-
-
-def mse_loss(input: Data, target: Data, *, reduction: str = "mean") -> mg.Tensor:
-    """(x - y)^2.
-
-    Parameters
-    ----------
-    input : Tensor of any shape
-    target : Tensor or array_like of the same shape
-        Any finite numbers.
-    reduction : {"mean", "sum", "none", "batchmean"}
-
-    Returns
-    -------
-    Tensor of shape (), or of the shape of `input` for "none"
-
-    Raises
-    ------
-    ValueError
-        If the shapes differ (nothing is broadcast), are empty, or the target holds nan or inf.
-    TypeError
-        If input or target are not numbers.
-
-    Notes
-    -----
-    The gradient of each square is 2 (x - y); books that write half squares have x - y: `half_mse_loss`.
-
-    Examples
-    --------
-    >>> mse_loss(mg.Tensor([[1.0, 2.0]]), [[0.0, 4.0]], reduction="batchmean").item()
-    5.0
-    """
-    input, wanted = _pair("mse_loss", input, target, check_finite)
-    return _reduce(mg.square(input - wanted), reduction)
-
-
-def half_mse_loss(input: Data, target: Data, *, reduction: str = "mean") -> mg.Tensor:
-    """(x - y)^2 / 2, the half squares of the books, whose gradient is x - y.
-
-    Parameters, errors and result are those of `mse_loss`.
-
-    Notes
-    -----
-    By "batchmean" this is C = 1/(2n) sum ||a - y||^2, the mean square error of Nielsen, *Neural Networks and Deep
-    Learning* (2015), chapter 1, equation 6, with dC/dA = (A - Y) / n.
-
-    Examples
-    --------
-    >>> half_mse_loss(mg.Tensor([[1.0, 2.0], [0.0, 0.0]]), [[0.0, 4.0], [0.0, 0.0]], reduction="batchmean").item()
-    1.25
-    """
-    input, wanted = _pair("half_mse_loss", input, target, check_finite)
-    return _reduce(mg.square(input - wanted) / 2, reduction)
-
-
-def l1_loss(input: Data, target: Data, *, reduction: str = "mean") -> mg.Tensor:
-    """|x - y|; gradient 0 where they are equal.
-
-    Parameters, errors and result are those of `mse_loss`.
-
-    Examples
-    --------
-    >>> l1_loss(mg.Tensor([1.0, 2.0]), [0.0, 4.0]).item()
-    1.5
-    """
-    input, wanted = _pair("l1_loss", input, target, check_finite)
-    return _reduce(mg.abs(input - wanted), reduction)
-
-
-def huber_loss(input: Data, target: Data, *, delta: float = 1.0, reduction: str = "mean") -> mg.Tensor:
-    """d^2 / 2 while d = |x - y| is at most delta, and delta (d - delta / 2) beyond: half squares with straight ends.
-
-    Parameters
-    ----------
-    input : Tensor of any shape
-    target : Tensor or array_like of the same shape
-        Any finite numbers.
-    delta : float > 0
-        Where the parabola turns into its tangents; no gradient is larger.
-    reduction : {"mean", "sum", "none", "batchmean"}
-
-    Returns
-    -------
-    Tensor of shape (), or of the shape of `input` for "none"
-
-    Raises
-    ------
-    ValueError
-        If the shapes differ (nothing is broadcast), are empty, the target holds nan or inf, or delta is not positive.
-    TypeError
-        If input, target or delta are not numbers.
-
-    Notes
-    -----
-    Huber, "Robust estimation of a location parameter", 1964. Both pieces are c (d - c / 2) with c = min(d, delta).
-
-    Examples
-    --------
-    >>> huber_loss(mg.Tensor([1.0, 5.0]), [0.0, 0.0], reduction="none").tolist()
-    [0.5, 4.5]
-    """
-    _check_delta(delta)
-    input, wanted = _pair("huber_loss", input, target, check_finite)
-    return _reduce(_huber(mg.abs(input - wanted), delta), reduction)
-
-
-def smooth_l1_loss(input: Data, target: Data, *, beta: float = 1.0, reduction: str = "mean") -> mg.Tensor:
-    """d^2 / (2 beta) while d = |x - y| is at most beta, and d - beta / 2 beyond: |d| with a rounded corner.
-
-    Parameters
-    ----------
-    input : Tensor of any shape
-    target : Tensor or array_like of the same shape
-        Any finite numbers.
-    beta : float >= 0
-        The radius of the corner; 0 is the plain |x - y|. The loss is Huber's, divided by beta.
-    reduction : {"mean", "sum", "none", "batchmean"}
-
-    Returns
-    -------
-    Tensor of shape (), or of the shape of `input` for "none"
-
-    Raises
-    ------
-    ValueError
-        If the shapes differ (nothing is broadcast), are empty, the target holds nan or inf, or beta is negative.
-    TypeError
-        If input, target or beta are not numbers.
-
-    Notes
-    -----
-    Girshick, "Fast R-CNN", ICCV 2015, equation 3.
-
-    Examples
-    --------
-    >>> smooth_l1_loss(mg.Tensor([1.0, 5.0]), [0.0, 0.0], beta=2.0, reduction="none").tolist()
-    [0.25, 4.0]
-    """
-    _check_beta(beta)
-    input, wanted = _pair("smooth_l1_loss", input, target, check_finite)
-    d = mg.abs(input - wanted)
-    return _reduce(_huber(d, beta) / beta if beta else d, reduction)
-
-
-def cross_entropy(
-    input: Data,
-    target: Data,
-    weight: Data | None = None,
-    *,
-    ignore_index: int = IGNORED,
-    label_smoothing: float = 0.0,
-    reduction: str = "mean",
-) -> mg.Tensor:
-    """-ln a_y for a = softmax(z), or -sum_k y_k ln a_k for probabilities y; one loss a sample.
-
-    Parameters
-    ----------
-    input : Tensor of shape (m, K), (K,) or (m, K, ...)
-        Logits z; the classes are axis 1 (axis 0 of a single sample).
-    target : Tensor or array_like
-        Integers 0 ... K - 1 of the shape of `input` without the class axis, or probabilities in [0, 1] of the very
-        shape of `input`.
-    weight : array_like of shape (K,), optional
-        A factor w_k on what class k contributes. With class indices "mean" is then sum w_y c / sum w_y.
-    ignore_index : int
-        Samples with this in place of a class have loss and gradient 0 and do not count in the mean, which is nan
-        if there are no others. For class indices alone.
-    label_smoothing : float in [0, 1]
-        Mix the targets with the uniform distribution: (1 - s) y + s / K (Szegedy et al., CVPR 2016, section 7).
-    reduction : {"mean", "sum", "none", "batchmean"}
-        Over samples: "mean" and "batchmean" agree for input of shape (m, K) where nothing is weighted or ignored.
-
-    Returns
-    -------
-    Tensor of shape (), or of the shape of `input` without the class axis for "none"
-
-    Raises
-    ------
-    ValueError
-        If the shapes do not fit, are empty, a class does not exist, a probability is nan or outside [0, 1], there is
-        not one finite weight a class, the smoothing is outside [0, 1], or a class to ignore is given for probabilities.
-    TypeError
-        If input, target or weight are not numbers, or class indices are no integers.
-
-    Notes
-    -----
-    The gradient at z is a - e_y for indices and a sum(y) - y for probabilities: a - y where they sum to 1, which is
-    not asked for.
-
-    Examples
-    --------
-    >>> cross_entropy(mg.Tensor([[0.0, 0.0], [1000.0, 0.0]]), [1, 1], reduction="none").tolist()
-    [0.6931471805599453, 1000.0]
-    >>> cross_entropy(mg.Tensor([[0.0, 0.0], [1000.0, 0.0]]), [1, -100]).item()
-    0.6931471805599453
-    """
-    name = "cross_entropy"
-    _check_smoothing(label_smoothing)
-    input, axis = _scores(name, input)
-    labels = numeric(name, "target", target)
-    if labels.shape != input.shape or labels.dtype.kind != "f":
-        _check_indices(name, input, labels, axis, ignore_index, " or probabilities (floats)")
-        log_a = mg.log_softmax(input, axis=axis)
-        return _likelihood(name, log_a, labels, axis, weight, ignore_index, label_smoothing, reduction)
-    if integer(name, "ignore_index", ignore_index) >= 0:
-        raise ValueError(f"{name}: ignore_index is not supported for floating point target, at {mg.sites.here()}")
-    _, y = _pair(name, input, target, check_labels)
-    if label_smoothing:
-        y = (1 - label_smoothing) * y + label_smoothing / input.shape[axis]
-    if weight is not None:
-        y = _along(_class_weights(name, weight, input, axis), input.ndim, axis) * y
-    return _reduce(-mg.sum(y * mg.log_softmax(input, axis=axis), axis=axis), reduction)
-
-
-def nll_loss(
-    input: Data, target: Data, weight: Data | None = None, *, ignore_index: int = IGNORED, reduction: str = "mean"
-) -> mg.Tensor:
-    """-l_y for log-probabilities l, as `LogSoftmax` gives them; one loss a sample.
-
-    Parameters
-    ----------
-    input : Tensor of shape (m, K), (K,) or (m, K, ...)
-        Log-probabilities; the classes are axis 1 (axis 0 of a single sample).
-    target : Tensor or array_like of int
-        Classes 0 ... K - 1, of the shape of `input` without the class axis.
-    weight, ignore_index, reduction
-        As those of `cross_entropy`, which is this loss of log_softmax(z).
-
-    Returns
-    -------
-    Tensor of shape (), or of the shape of `input` without the class axis for "none"
-
-    Raises
-    ------
-    ValueError
-        As those of `cross_entropy`, and if the input holds numbers above 0, logits or probabilities, which torch takes.
-    TypeError
-        If input, target or weight are not numbers, or class indices are no integers.
-
-    Examples
-    --------
-    >>> nll_loss(mg.log_softmax(mg.Tensor([[0.0, 0.0]])), [1]).item()
-    0.6931471805599453
-    """
-    name = "nll_loss"
-    input, axis = _scores(name, input)
-    labels = numeric(name, "target", target)
-    _check_indices(name, input, labels, axis, ignore_index)
-    # Of K probabilities given in their place one is at least 1/K; a rounding error is less.
-    if input._data.max() > 1e-4:
-        raise ValueError(
-            f"{name}: input holds {input._data.max()}, expected log-probabilities, none above 0: put LogSoftmax before "
-            f"it, or use CrossEntropyLoss on logits, at {mg.sites.here()}"
-        )
-    return _likelihood(name, input, labels, axis, weight, ignore_index, 0.0, reduction)
+__all__ = [
+    "IGNORED", "REDUCTIONS", "BCELoss", "BCEWithLogitsLoss", "ClassLoss", "CrossEntropyLoss", "HalfMSELoss",
+    "HuberLoss", "L1Loss", "Loss", "MSELoss", "NLLLoss", "SmoothL1Loss", "WeightedLoss", "as_written",
+    "binary_cross_entropy", "binary_cross_entropy_with_logits", "cross_entropy", "half_mse_loss", "huber_loss",
+    "l1_loss", "mse_loss", "nll_loss", "smooth_l1_loss",
+]  # fmt: skip
 
 
 class Loss(Module):
@@ -436,12 +51,19 @@ class Loss(Module):
     def __init__(self, *misplaced: object, reduction: str = "mean") -> None:
         if misplaced:
             raise TypeError(_misplaced(type(self), misplaced))
-        _reducer(reduction)
+        check_reduction(reduction)
         self.reduction = reduction
 
     def check_target(self, target: Array) -> None:
         """Raise ValueError where the loss would refuse a value of the target."""
         check_finite(type(self).__name__, target)
+
+    def count(self, target: Array) -> float:
+        """How much a batch counts in the mean over several batches: what its own mean is divided by, as a rule m.
+
+        The loss of the data is sum n_i c_i / sum n_i for batches of losses c_i and counts n_i.
+        """
+        return len(target)
 
     def extra_repr(self) -> str:
         """The settings, but for weights that are not given."""
@@ -470,6 +92,30 @@ class WeightedLoss(Loss):
         wrong = (weight, *misplaced) if misplaced or isinstance(weight, str) else ()
         self.weight = None if wrong else _kept(self, "weight", weight)
         super().__init__(*wrong, reduction=reduction)
+
+
+class ClassLoss(WeightedLoss):
+    """Base of the losses of classes: one weight a class, and an index that marks what does not count.
+
+    Raises
+    ------
+    ValueError
+        If the weights are not one a class; else as `WeightedLoss`.
+    TypeError
+        If the index is no integer; else as `WeightedLoss`.
+    """
+
+    def __init__(
+        self, weight: Data | None = None, *misplaced: object, ignore_index: int = IGNORED, reduction: str = "mean"
+    ) -> None:
+        super().__init__(weight, *misplaced, reduction=reduction)
+        _check_one_a_class(self)
+        self.ignore_index = integer(as_written(type(self)), "ignore_index", ignore_index)
+
+    def count(self, target: Array) -> float:
+        """Of class indices the sum of w_y over the samples that count, where the reduction is the mean."""
+        by_index = target.dtype.kind in "iu" and self.reduction == "mean"
+        return counted(target, self.weight, self.ignore_index) if by_index else super().count(target)
 
 
 class BCELoss(WeightedLoss):
@@ -607,9 +253,10 @@ class HuberLoss(Loss):
     8.0
     """
 
-    def __init__(self, *misplaced: object, reduction: str = "mean", delta: float = 1.0) -> None:
-        super().__init__(*misplaced, reduction=reduction)
-        _check_delta(delta)
+    def __init__(self, reduction: str = "mean", delta: float = 1.0, *misplaced: object) -> None:
+        wrong = (reduction, delta, *misplaced) if misplaced or not isinstance(reduction, str) else ()
+        super().__init__(*wrong, reduction=reduction)
+        check_delta(delta)
         self.delta = delta
 
     def forward(self, input: Data, target: Data) -> mg.Tensor:
@@ -633,7 +280,7 @@ class SmoothL1Loss(Loss):
 
     def __init__(self, *misplaced: object, reduction: str = "mean", beta: float = 1.0) -> None:
         super().__init__(*misplaced, reduction=reduction)
-        _check_beta(beta)
+        check_beta(beta)
         self.beta = beta
 
     def forward(self, input: Data, target: Data) -> mg.Tensor:
@@ -641,7 +288,7 @@ class SmoothL1Loss(Loss):
         return smooth_l1_loss(input, target, beta=self.beta, reduction=self.reduction)
 
 
-class CrossEntropyLoss(WeightedLoss):
+class CrossEntropyLoss(ClassLoss):
     """Softmax and log-likelihood on logits, see `cross_entropy`.
 
     Parameters
@@ -667,10 +314,8 @@ class CrossEntropyLoss(WeightedLoss):
         label_smoothing: float = 0.0,
         reduction: str = "mean",
     ) -> None:
-        super().__init__(weight, *misplaced, reduction=reduction)
-        _check_one_a_class(self)
-        _check_smoothing(label_smoothing)
-        self.ignore_index = integer(as_written(type(self)), "ignore_index", ignore_index)
+        super().__init__(weight, *misplaced, ignore_index=ignore_index, reduction=reduction)
+        check_smoothing(label_smoothing)
         self.label_smoothing = label_smoothing
 
     def forward(self, input: Data, target: Data) -> mg.Tensor:
@@ -685,7 +330,7 @@ class CrossEntropyLoss(WeightedLoss):
         )
 
 
-class NLLLoss(WeightedLoss):
+class NLLLoss(ClassLoss):
     """Log-likelihood on log-probabilities, see `nll_loss`; after `LogSoftmax` it is `CrossEntropyLoss`.
 
     Parameters
@@ -701,17 +346,6 @@ class NLLLoss(WeightedLoss):
     >>> NLLLoss()(mg.log(mg.Tensor([[0.25, 0.75]])), [0]).item()
     1.3862943611198906
     """
-
-    def __init__(
-        self,
-        weight: Data | None = None,
-        *misplaced: object,
-        ignore_index: int = IGNORED,
-        reduction: str = "mean",
-    ) -> None:
-        super().__init__(weight, *misplaced, reduction=reduction)
-        _check_one_a_class(self)
-        self.ignore_index = integer(as_written(type(self)), "ignore_index", ignore_index)
 
     def forward(self, input: Data, target: Data) -> mg.Tensor:
         """Log-probabilities and class indices to the loss."""
@@ -731,169 +365,12 @@ def _misplaced(kind: type, given: tuple[object, ...]) -> str:
     return f"{name} is made first and then called: got {kinds}, expected {name}()(input, target), at {mg.sites.here()}"
 
 
-def _reducer(reduction: str) -> Callable[[mg.Tensor], mg.Tensor]:
-    if not isinstance(reduction, str) or reduction not in REDUCTIONS:
-        expected = ", ".join(map(repr, REDUCTIONS))
-        raise ValueError(
-            f"{reduction!r} is not a valid value for reduction, expected one of {expected}, at {mg.sites.here()}"
-        )
-    return REDUCTIONS[reduction]
-
-
-def _reduce(losses: mg.Tensor, reduction: str, counts: Array | None = None) -> mg.Tensor:
-    """The losses reduced; `counts` says how much each is in the mean, where they are not all one."""
-    reducer = _reducer(reduction)
-    if counts is not None and reduction == "mean":
-        mean: mg.Tensor = mg.sum(losses) / counts.sum()
-        return mean
-    return reducer(losses)
-
-
-def _likelihood(
-    name: str,
-    log_a: mg.Tensor,
-    labels: Array,
-    axis: int,
-    weight: Data | None,
-    ignore_index: int,
-    smoothing: float,
-    reduction: str,
-) -> mg.Tensor:
-    """-ln a_y by class index: smoothed, weighted by the class, and 0 for the samples that do not count."""
-    kept = labels != ignore_index
-    every = bool(np.all(kept))
-    labels = labels if every else np.where(kept, labels, 0)
-    losses = -mg.squeeze(mg.take_along_axis(log_a, np.expand_dims(labels, axis), axis=axis), axis=axis)
-    w, counts = None, None
-    if weight is not None:
-        w = _class_weights(name, weight, log_a, axis)
-        counts = w[labels]
-        losses = counts * losses
-    if smoothing:
-        spread = log_a if w is None else _along(w, log_a.ndim, axis) * log_a
-        losses = (1 - smoothing) * losses - (smoothing / log_a.shape[axis]) * mg.sum(spread, axis=axis)
-    if not every:
-        losses = mg.where(kept, losses, 0.0)
-        counts = np.where(kept, 1 if counts is None else counts, 0).astype(log_a.dtype)
-    return _reduce(losses, reduction, counts)
-
-
-def _tensor(name: str, input: Data) -> mg.Tensor:
-    """The input as a Tensor of floats; integers and booleans, which have no gradient, become float64."""
-    if isinstance(input, mg.Tensor) and input.dtype.kind == "f":
-        return input
-    array = numeric(name, "input", input)
-    return mg.Tensor(array if array.dtype.kind == "f" else array.astype(float))
-
-
-def _pair(name: str, input: Data, target: Data, check: Callable[[str, Array], None]) -> tuple[mg.Tensor, Any]:
-    """Input and target, checked: a Tensor of floats with its graph, or an array cast to the dtype of the input."""
-    input = _tensor(name, input)
-    labels = numeric(name, "target", target)
-    check_shape(name, input, labels)
-    check(name, labels)
-    if isinstance(target, mg.Tensor) and labels.dtype.kind == "f":
-        return input, target
-    return input, labels.astype(input.dtype, copy=False)
-
-
-def _check_probabilities(input: mg.Tensor) -> None:
-    # nan passes: it is the network's doing, and nn.fit and detect_anomaly say where it came from.
-    low, high = input._data.min(), input._data.max()
-    if low < 0 or high > 1:
-        raise ValueError(
-            f"binary_cross_entropy: input holds {low if low < 0 else high}, expected probabilities in [0, 1]; "
-            f"for logits use BCEWithLogitsLoss, at {mg.sites.here()}"
-        )
-
-
-def _scores(name: str, input: Data) -> tuple[mg.Tensor, int]:
-    """The input of a loss of classes, and their axis."""
-    input = _tensor(name, input)
-    if not input.ndim:
-        raise ValueError(f"{name}: input has shape (), expected (m, K) or (K,), at {mg.sites.here()}")
-    axis = min(1, input.ndim - 1)
-    if not input.shape[axis]:
-        raise ValueError(f"{name}: input of shape {input.shape} holds no class, at {mg.sites.here()}")
-    return input, axis
-
-
-def _check_indices(
-    name: str, input: mg.Tensor, labels: Array, axis: int, ignore_index: int, otherwise: str = ""
-) -> None:
-    expected = input.shape[:axis] + input.shape[axis + 1 :]
-    if labels.shape != expected:
-        otherwise += f" of shape {input.shape}" if otherwise else ""
-        remedy = f" (target.reshape{expected})" if labels.size == math.prod(expected) else ""
-        raise ValueError(
-            f"{name}: input has shape {input.shape}, target has shape {labels.shape}, expected class indices of shape "
-            f"{expected}{otherwise}{remedy}, at {mg.sites.here()}"
-        )
-    if labels.dtype.kind not in "iu":
-        raise TypeError(
-            f"{name}: class indices must be integers, got {labels.dtype} (target.astype(int)), at {mg.sites.here()}"
-        )
-    if not labels.size:
-        raise ValueError(f"{name}: input of shape {input.shape} holds no sample, at {mg.sites.here()}")
-    check_classes(name, labels, input.shape[axis], integer(name, "ignore_index", ignore_index))
-
-
-def _check_smoothing(label_smoothing: float) -> None:
-    if not 0 <= real("cross_entropy", "label_smoothing", label_smoothing) <= 1:
-        raise ValueError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}, at {mg.sites.here()}")
-
-
-# Weights
-
-
-def _weights(name: str, role: str, given: Data, dtype: Any) -> Array:
-    """Weights as an array of finite numbers, in this precision."""
-    if isinstance(given, mg.Tensor) and given.requires_grad:
-        raise TypeError(
-            f"{name}: {role} is a constant of the loss, and this one requires a gradient: give {role}.detach(), "
-            f"at {mg.sites.here()}"
-        )
-    weights = numeric(name, role, given)
-    check_weights(name, weights, role)
-    return weights.astype(dtype, copy=False)
-
-
 def _kept(loss: Loss, role: str, given: Data | None) -> Array | None:
     """The weights of a loss that is made: its own copy, locked, so that it is looked at once."""
     if given is None:
         return None
-    weights = _weights(as_written(type(loss)), role, given, np.float64).copy()
+    weights = weights_of(as_written(type(loss)), role, given, np.float64).copy()
     weights.setflags(write=False)
-    return weights
-
-
-def _spread(name: str, role: str, given: Data, losses: mg.Tensor) -> Array:
-    """Weights that broadcast to the shape of the losses."""
-    weights = _weights(name, role, given, losses.dtype)
-    try:
-        fits = np.broadcast_shapes(weights.shape, losses.shape) == losses.shape
-    except ValueError:
-        fits = False
-    if not fits:
-        raise ValueError(
-            f"{name}: {role} has shape {weights.shape}, expected one that broadcasts to {losses.shape}, "
-            f"at {mg.sites.here()}"
-        )
-    return weights
-
-
-def _weighted(name: str, losses: mg.Tensor, weight: Data | None) -> mg.Tensor:
-    return losses if weight is None else losses * _spread(name, "weight", weight, losses)
-
-
-def _class_weights(name: str, given: Data, input: mg.Tensor, axis: int) -> Array:
-    """One weight a class."""
-    weights = _weights(name, "weight", given, input.dtype)
-    if weights.shape != (input.shape[axis],):
-        raise ValueError(
-            f"{name}: weight tensor should be defined either for all {input.shape[axis]} classes or no classes but got "
-            f"weight tensor of shape: {list(weights.shape)}, at {mg.sites.here()}"
-        )
     return weights
 
 
@@ -904,29 +381,3 @@ def _check_one_a_class(loss: WeightedLoss) -> None:
             f"{name}: weight has shape {loss.weight.shape}, expected (K,), one a class; predictions and targets belong "
             f"into the call, {name}()(input, target), at {mg.sites.here()}"
         )
-
-
-def _along(weights: Array, ndim: int, axis: int) -> Array:
-    """A vector along one axis of several."""
-    return weights.reshape([-1 if a == axis else 1 for a in range(ndim)])
-
-
-# Distances
-
-
-def _huber(d: mg.Tensor, delta: float) -> mg.Tensor:
-    c = mg.clip(d, max=delta)
-    loss: mg.Tensor = c * (d - c / 2)
-    return loss
-
-
-def _check_delta(delta: float) -> None:
-    if real("huber_loss", "delta", delta) <= 0:
-        raise ValueError(
-            f"huber_loss does not support non-positive values for delta, got {delta}, at {mg.sites.here()}"
-        )
-
-
-def _check_beta(beta: float) -> None:
-    if real("smooth_l1_loss", "beta", beta) < 0:
-        raise ValueError(f"smooth_l1_loss does not support negative values for beta, got {beta}, at {mg.sites.here()}")

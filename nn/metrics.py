@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import microgrid as mg
-from nn.targets import Array, Data, check_count, check_labels, first, numeric
+from nn.targets import Array, Data, check_count, check_labels, first, numeric, real
 
 __microgrid_machinery__ = True
 
@@ -35,7 +35,8 @@ def accuracy(input: Data, target: Data, *, threshold: float | None = None) -> fl
     Raises
     ------
     ValueError
-        If the shapes do not fit, nothing is given, or nan is; if a score is no probability, and there is no threshold.
+        If the shapes do not fit, nothing is given, or nan is; if a label is neither 0 nor 1, or no class of the scores;
+        if a score is no probability, and there is no threshold; if the threshold is not finite.
     TypeError
         If they are not numbers.
 
@@ -53,8 +54,10 @@ def accuracy(input: Data, target: Data, *, threshold: float | None = None) -> fl
         fault = "holds nan" if labels.size else "is empty"
         raise ValueError(f"accuracy: the input {fault}, at {mg.sites.here()}")
     if scores.shape == labels.shape:
-        return float(((scores > _threshold(scores, threshold)) == (labels != 0)).mean())
+        _check_yes_or_no(labels)
+        return float(((scores > _threshold(scores, threshold)) == labels).mean())
     if scores.ndim == 2 and labels.shape == scores.shape[:1] and scores.shape[1] > 1:
+        _check_classes("accuracy", "target", labels, scores.shape[1] - 1)
         return float((scores.argmax(axis=1) == labels).mean())
     raise ValueError(
         f"accuracy: input has shape {scores.shape}, target has shape {labels.shape}, expected equal shapes, "
@@ -62,9 +65,18 @@ def accuracy(input: Data, target: Data, *, threshold: float | None = None) -> fl
     )
 
 
+def _check_yes_or_no(labels: Array) -> None:
+    wrong = ~((labels == 0) | (labels == 1))
+    if wrong.any():
+        raise ValueError(
+            f"accuracy: target holds {labels[first(wrong)]} at index {first(wrong)}, expected 0 and 1 (of labels -1 "
+            f"and 1: target > 0; of soft ones: target > 0.5; of classes: scores of shape (m, K)), at {mg.sites.here()}"
+        )
+
+
 def _threshold(scores: NDArray[Any], given: float | None) -> float:
     if given is not None:
-        return given
+        return real("accuracy", "threshold", given)
     outside = scores[(scores < 0) | (scores > 1)]
     if outside.size:
         raise ValueError(
@@ -304,9 +316,10 @@ def _check_classes(name: str, role: str, array: Array, top: float) -> None:
     wrong = ~((array >= 0) & (array <= top) & (array == np.floor(array)) & np.isfinite(array))
     if wrong.any():
         expected = "0, 1, ..." if top == math.inf else f"0 to {top}"
+        hint = " (of probabilities make answers first: P > 0.5)" if role == "input" else ""
         raise ValueError(
-            f"{name}: {role} holds {array[first(wrong)]} at index {first(wrong)}, expected classes {expected} "
-            f"(of probabilities make answers first: P > 0.5), at {mg.sites.here()}"
+            f"{name}: {role} holds {array[first(wrong)]} at index {first(wrong)}, expected classes {expected}"
+            f"{hint}, at {mg.sites.here()}"
         )
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections import UserDict, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple, Self, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 import microgrid as mg
+from microgrid import modes
 from microgrid.graph import next_number
+from nn.targets import too_large
 
 __microgrid_machinery__ = True
 
@@ -27,12 +30,19 @@ class Parameter(mg.Tensor):
 
     Parameters
     ----------
-    data : array_like of floats, any shape
+    data : array_like of floats, or a leaf Tensor, any shape
         Copied.
     requires_grad : bool
         False freezes it: kept in the state, never trained.
     name : str, optional
         Shown in drawings.
+
+    Raises
+    ------
+    TypeError
+        If the data are no numbers, or integers that are to be trained.
+    ValueError
+        If a Tensor has a history.
 
     Examples
     --------
@@ -42,7 +52,14 @@ class Parameter(mg.Tensor):
 
     __slots__ = ()
 
-    def __init__(self, data: ArrayLike, requires_grad: bool = True, name: str | None = None) -> None:
+    def __init__(self, data: ArrayLike | mg.Tensor, requires_grad: bool = True, name: str | None = None) -> None:
+        if isinstance(data, mg.Tensor):
+            if not data.is_leaf:
+                raise ValueError(
+                    f"Parameter: the tensor has a history ({data._op}), and a parameter is a leaf: give "
+                    f"tensor.detach(), at {mg.sites.here()}"
+                )
+            data = data._data
         super().__init__(data, requires_grad=requires_grad, name=name)
 
 
@@ -60,6 +77,7 @@ class Called:
     """
 
     _calls: deque[tuple[int, int]]
+    _hooks: UserDict[int, Callable[[Any, tuple[Any, ...], Any], Any]]  # no dict, which members would be looked for in
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
         """Compute the output. Every subclass defines it; call the module, not this."""
@@ -68,6 +86,8 @@ class Called:
     def __call__(self, *inputs: Any, **named: Any) -> Any:
         begun = next_number()
         output = self.forward(*inputs, **named)
+        if "_hooks" in self.__dict__:
+            output = self._hooked(inputs, output)
         try:
             calls = self._calls
         except AttributeError:
@@ -76,12 +96,56 @@ class Called:
         calls.append((begun, next_number()))
         return output
 
+    def _hooked(self, inputs: tuple[Any, ...], output: Any) -> Any:
+        """What the hooks make of an output."""
+        if modes.record() is not None:  # a hook sees every call, so none may be replayed: this one is made once more
+            modes.look(f"a forward hook of {type(self).__name__}")
+            return output
+        for hook in list(self._hooks.values()):
+            replaced = hook(self, inputs, output)
+            output = output if replaced is None else replaced
+        return output
+
     def calls(self) -> list[tuple[int, int]]:
         """The last calls: a node was made in the call (begun, ended) if its creation number lies between the two."""
         return list(vars(self).get("_calls", ()))
 
+    def register_forward_hook(self, hook: Callable[[Any, tuple[Any, ...], Any], Any]) -> mg.Hook:
+        """Have `hook(module, inputs, output)` called after each call of the module.
+
+        What it returns, unless None, takes the output's place. Copies and pickles of a module have no hooks.
+
+        Returns
+        -------
+        Hook
+            Its `remove()` takes the hook off again.
+
+        Raises
+        ------
+        TypeError
+            If it cannot be called.
+
+        Examples
+        --------
+        >>> import nn
+        >>> layer, seen = nn.Linear(2, 3, rng=0), []
+        >>> handle = layer.register_forward_hook(lambda module, inputs, output: seen.append(output.shape))
+        >>> _ = layer(mg.Tensor([[1.0, 2.0]]))
+        >>> handle.remove()
+        >>> _ = layer(mg.Tensor([[1.0, 2.0]]))
+        >>> seen
+        [(1, 3)]
+        """
+        if not callable(hook):
+            raise TypeError(
+                f"register_forward_hook: expected a function, got {type(hook).__name__}, at {mg.sites.here()}"
+            )
+        if "_hooks" not in vars(self):
+            object.__setattr__(self, "_hooks", UserDict())
+        return mg.Hook(self._hooks, hook)  # type: ignore[arg-type]  # all that it asks of a dict
+
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "_calls"}
+        return {name: value for name, value in vars(self).items() if name not in ("_calls", "_hooks")}
 
 
 class Module(Called):
@@ -111,6 +175,7 @@ class Module(Called):
     """
 
     training: bool = True
+    _buffers: Mapping[str, bool] = MappingProxyType({})  # by name: whether the state holds it
 
     def __setattr__(self, name: str, value: object) -> None:
         # `self.weight = self.weight - lr * grad` would silently put a plain tensor where the optimiser saw a parameter.
@@ -119,13 +184,101 @@ class Module(Called):
                 f"cannot assign '{type(value).__name__}' as parameter '{name}' (nn.Parameter or None expected), "
                 f"at {mg.sites.here()}"
             )
+        if name in self._buffers and not isinstance(value, mg.Tensor | None):
+            raise TypeError(
+                f"cannot assign '{type(value).__name__}' as buffer '{name}' (Tensor or None expected), "
+                f"at {mg.sites.here()}"
+            )
         object.__setattr__(self, name, value)
 
     # What belongs to it
 
+    def register_buffer(self, name: str, tensor: mg.Tensor | None, persistent: bool = True) -> None:
+        """Give the module a tensor that is no parameter, but part of its state: a running mean, say, or a mask.
+
+        It is an attribute like any other, and a Tensor that is assigned to it later is the buffer from then on.
+
+        Parameters
+        ----------
+        name : str
+        tensor : Tensor or None
+        persistent : bool
+            Whether `state_dict` holds it.
+
+        Raises
+        ------
+        TypeError
+            If it is no Tensor, or the name no text.
+        KeyError
+            If the module has an attribute of that name, or the name is empty or has a dot.
+
+        Examples
+        --------
+        >>> module = Module()
+        >>> module.register_buffer("mean", mg.Tensor([0.0, 0.0]))
+        >>> module.state_dict()
+        {'mean': array([0., 0.])}
+        """
+        if not isinstance(name, str):
+            raise TypeError(f"buffer name should be a string. Got {type(name).__name__}, at {mg.sites.here()}")
+        if not isinstance(tensor, mg.Tensor | None):
+            raise TypeError(
+                f"cannot assign '{type(tensor).__name__}' object to buffer '{name}' (Tensor or None required), "
+                f"at {mg.sites.here()}"
+            )
+        if not name or "." in name or (hasattr(self, name) and name not in self._buffers):
+            why = "already exists" if name and "." not in name else "is no name for an attribute"
+            raise KeyError(f"register_buffer: {name!r} {why}, at {mg.sites.here()}")
+        object.__setattr__(self, "_buffers", {**self._buffers, name: persistent})
+        setattr(self, name, tensor)
+
+    def named_buffers(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, mg.Tensor]]:
+        """Buffers as (dotted name, tensor), as `named_parameters` gives parameters."""
+        seen: set[int] = set()
+        for path, module in self.named_modules(prefix, remove_duplicate) if recurse else [(prefix, self)]:
+            for name in module._buffers:
+                buffer = vars(module)[name]
+                if buffer is not None and not (remove_duplicate and id(buffer) in seen):
+                    seen.add(id(buffer))
+                    yield _joined(path, name), buffer
+
+    def buffers(self, recurse: bool = True) -> Iterator[mg.Tensor]:
+        """All buffers, each once."""
+        return (buffer for _, buffer in self.named_buffers(recurse=recurse))
+
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        """Direct sub-modules as (name, module), each once."""
+        seen: set[int] = set()
+        for name, child in members(self, Module):
+            if id(child) not in seen:
+                seen.add(id(child))
+                yield name, child
+
     def children(self) -> Iterator[Module]:
         """Direct sub-modules, each once."""
-        yield from {id(child): child for _, child in members(self, Module)}.values()
+        return (child for _, child in self.named_children())
+
+    def add_module(self, name: str, module: Module | None) -> None:
+        """The same as `setattr(self, name, module)`, for names that are made up."""
+        setattr(self, name, module)
+
+    def apply(self, fn: Callable[[Module], object]) -> Self:
+        """Call a function with every module below, and with this one last: to initialise, say; returns the module.
+
+        Examples
+        --------
+        >>> import nn
+        >>> kinds = []
+        >>> _ = nn.Sequential(nn.Linear(2, 1), nn.Tanh()).apply(lambda module: kinds.append(type(module).__name__))
+        >>> kinds
+        ['Linear', 'Tanh', 'Sequential']
+        """
+        for child in self.children():
+            child.apply(fn)
+        fn(self)
+        return self
 
     def named_modules(self, prefix: str = "", remove_duplicate: bool = True) -> Iterator[tuple[str, Module]]:
         """This module and all below it as (dotted name, module), parents first.
@@ -172,6 +325,19 @@ class Module(Called):
 
     # Modes and gradients
 
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """Thaw all parameters, or with False freeze them; returns the module.
+
+        Examples
+        --------
+        >>> import nn
+        >>> [p.requires_grad for p in nn.Linear(2, 1).requires_grad_(False).parameters()]
+        [False, False]
+        """
+        for parameter in self.parameters():
+            parameter.requires_grad_(requires_grad)
+        return self
+
     def train(self, mode: bool = True) -> Self:
         """Set `training` here and below; returns the module."""
         if not isinstance(mode, bool):
@@ -191,7 +357,7 @@ class Module(Called):
     # State
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
-        """Copies of all parameters by name; a shared parameter stands under each of its names.
+        """Copies of all parameters and buffers by name; a shared one stands under each of its names.
 
         Returns
         -------
@@ -204,10 +370,18 @@ class Module(Called):
         >>> {name: array.shape for name, array in nn.Linear(3, 2, rng=0).state_dict().items()}
         {'weight': (2, 3), 'bias': (2,)}
         """
-        return {name: p._data.copy() for name, p in self.named_parameters(remove_duplicate=False)}
+        return {name: tensor._data.copy() for name, tensor in self._named_state()}
+
+    def _named_state(self) -> Iterator[tuple[str, mg.Tensor]]:
+        """Parameters, and the buffers that are kept, module by module."""
+        for path, module in self.named_modules(remove_duplicate=False):
+            yield from leaves([(path, module)], Parameter, remove_duplicate=False)
+            for name, buffer in module.named_buffers(recurse=False, remove_duplicate=False):
+                if module._buffers[name]:
+                    yield _joined(path, name), buffer
 
     def load_state_dict(self, state_dict: Mapping[str, ArrayLike], strict: bool = True) -> IncompatibleKeys:
-        """Give the parameters of the same names new values.
+        """Give the parameters and buffers of the same names new values.
 
         All names, shapes and types are checked before the first is changed: after an error the model is as it was.
 
@@ -228,13 +402,14 @@ class Module(Called):
         TypeError
             If `state_dict` is no mapping.
         ValueError
-            If names are missing or unexpected, a shape differs, or an array holds no real numbers; all of them named.
+            If names are missing or unexpected, a shape differs, or an array holds no real numbers, or one that is too
+            large for the parameter's dtype; all of them named.
         """
         if not isinstance(state_dict, Mapping):
             raise TypeError(
                 f"Expected state_dict to be dict-like, got {type(state_dict).__name__}, at {mg.sites.here()}"
             )
-        own = dict(self.named_parameters(remove_duplicate=False))
+        own = dict(self._named_state())
         missing = [name for name in own if name not in state_dict]
         unexpected = [name for name in state_dict if name not in own]
         arrays, faults = _fitting(own, state_dict)
@@ -248,7 +423,11 @@ class Module(Called):
                 f"Error(s) in loading state_dict for {type(self).__name__}, at {mg.sites.here()}:\n\t{listed}"
             )
         for name, array in arrays.items():
-            own[name]._replace(np.array(array, own[name].dtype))
+            if own[name].is_leaf:
+                own[name]._replace(np.array(array, own[name].dtype))
+            else:  # a buffer that was computed: the graph keeps the old one
+                path, _, last = name.rpartition(".")
+                setattr(dict(self.named_modules(remove_duplicate=False))[path], last, mg.Tensor(array))
         return IncompatibleKeys(missing, unexpected)
 
     # Printing
@@ -321,7 +500,7 @@ def _find(name: str, value: object, kind: type[Kind]) -> Iterator[tuple[str, Kin
             yield from _find(f"{name}.{key}", item, kind)
 
 
-def _fitting(own: dict[str, Parameter], given: Mapping[str, ArrayLike]) -> tuple[dict[str, NDArray[Any]], list[str]]:
+def _fitting(own: Mapping[str, mg.Tensor], given: Mapping[str, ArrayLike]) -> tuple[dict[str, NDArray[Any]], list[str]]:
     """The given arrays that belong somewhere, and a sentence for each that does not fit there."""
     arrays: dict[str, NDArray[Any]] = {}
     faults: list[str] = []
@@ -340,6 +519,8 @@ def _fitting(own: dict[str, Parameter], given: Mapping[str, ArrayLike]) -> tuple
                 f"size mismatch for {name}: copying a param with shape {array.shape} from checkpoint, "
                 f"the shape in current model is {shape}."
             )
+        elif (number := too_large(array, own[name].dtype)) is not None:
+            faults.append(f"{name}: holds {number}, which is too large for {own[name].dtype}.")
         arrays[name] = array
     return arrays, sorted(faults)
 

@@ -1,7 +1,8 @@
 """Networks of Values: every weight is a node, and so is every multiplication. The surface is micrograd's.
 
 A script written for Karpathy's micrograd (2020) runs on `from nn.scalar import MLP, Layer, Neuron` unchanged, and to
-the same numbers. What is more: activations by name, as in `nn.MLP`; one node for each neuron instead of one for each
+the same numbers, to rounding: a pass may add the shares of a gradient up in another order, and so may neurons that are
+`fused`, and arrays. What is more: activations by name, as in `nn.MLP`; one node for each neuron instead of one for each
 multiplication (`fused`); `to_array` and `to_scalar`, which turn such a network into an array model and back.
 
 Weights are drawn from U(-1, 1). Without `rng` they come from Python's module `random`, as micrograd's do, so that
@@ -47,6 +48,7 @@ from numpy.typing import DTypeLike, NDArray
 import microgrid as mg
 from nn import layers as arrays
 from nn.closed_form import stack
+from nn.containers import Sequential
 from nn.init import Rng, generator
 from nn.module import Called, Module as ArrayModule, Parameter, leaves, walk
 from nn.targets import check_count
@@ -110,8 +112,8 @@ class Neuron(Module):
     bias : bool
         False leaves b out.
     fused : bool
-        Compute z = w x + b in one node, not in one for each multiplication and addition. The numbers are the same; it
-        is faster and the graph smaller. May be set at any time.
+        Compute z = w x + b in one node, not in one for each multiplication and addition. The numbers are the same to
+        rounding; it is faster and the graph smaller. May be set at any time.
     rng : numpy.random.Generator, int or None
         A generator (which advances), a seed, or None for Python's module `random`.
 
@@ -261,6 +263,10 @@ class Layer(Module):
         if self.activation is not None:
             out = OF_LAYERS[type(self.activation)](out)
         return out[0] if len(out) == 1 else out
+
+    def to_array(self, dtype: DTypeLike = np.float64) -> arrays.MLP:
+        """The same layer of arrays; see `nn.to_array`."""
+        return to_array(self, dtype)
 
     def __repr__(self) -> str:
         function = f", {self.activation!r}" if self.activation else ""
@@ -464,7 +470,7 @@ def to_array(model: Module, dtype: DTypeLike = np.float64) -> arrays.MLP:
         if not isinstance(function, arrays.Identity):
             modules.append(function)
     network = arrays.MLP.__new__(arrays.MLP)
-    network.layers = arrays.Sequential(*modules)
+    network.layers = Sequential(*modules)
     return network
 
 

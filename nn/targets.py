@@ -7,6 +7,7 @@ weakly) when it has passed: the second step pays a dictionary look-up.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 from typing import Any, TypeAlias
 from weakref import WeakValueDictionary
@@ -71,6 +72,18 @@ def check_labels(name: str, array: Array) -> None:
 
 
 @once_per_array
+def check_amounts(name: str, array: Array) -> None:
+    """A target of finite numbers y >= 0: probabilities, or counts."""
+    refuse_infinite(name, "target", array)
+    if (array < 0).any():
+        where = first(array < 0)
+        raise ValueError(
+            f"{name}: target holds {array[where]} at index {where}, expected probabilities or other y >= 0, "
+            f"at {mg.sites.here()}"
+        )
+
+
+@once_per_array
 def check_weights(name: str, array: Array, role: str) -> None:
     """Weights of a loss: finite numbers, of either sign."""
     refuse_infinite(name, role, array)
@@ -94,12 +107,12 @@ def numeric(name: str, role: str, data: Data) -> Array:
     Raises
     ------
     TypeError
-        For strings, objects and complex numbers.
+        For strings, objects, complex numbers and masked arrays.
     ValueError
         For rows of unequal length.
     """
     try:
-        array = _held(data) if isinstance(data, mg.Tensor) else np.asarray(data)
+        array = _held(data) if isinstance(data, mg.Tensor) else np.asarray(refuse_mask(name, role, data))
     except ValueError as error:
         raise ValueError(f"{name}: {role} is no regular array: {error}, at {mg.sites.here()}") from None
     if array.dtype.kind not in "biuf":
@@ -109,12 +122,49 @@ def numeric(name: str, role: str, data: Data) -> Array:
     return array
 
 
+def refuse_mask(name: str, role: str, data: Any) -> Any:
+    """The data; a masked array, whose mask would be lost without a word, is refused."""
+    masked = sys.modules.get("numpy.ma")  # nobody has made one where it was never imported
+    if masked is not None and isinstance(data, masked.MaskedArray):
+        raise TypeError(
+            f"{name}: {role} is a masked array, and what it masks would be used: fill or leave out what is masked "
+            f"(data.filled(value), data.compressed()), at {mg.sites.here()}"
+        )
+    return data
+
+
 def _held(tensor: mg.Tensor) -> Array:
     """The array of a Tensor; read-only unless the user has it: nobody else writes to it, and users are given a copy."""
     array: Array = tensor._data
     if array.flags.writeable and (tensor._extra is None or "handed" not in tensor._extra):
         array.setflags(write=False)
     return array
+
+
+def too_large(array: Array, dtype: Any) -> Any:
+    """The first finite number that would be infinite in this dtype, None if there is none."""
+    if array.dtype.kind != "f" or np.dtype(dtype).itemsize >= array.dtype.itemsize:
+        return None
+    with np.errstate(invalid="ignore"):
+        beyond = np.isfinite(array) & (abs(array) > np.finfo(dtype).max)
+    return array[first(beyond)] if beyond.any() else None
+
+
+def cast(name: str, role: str, array: Array, dtype: Any) -> Array:
+    """The array in another dtype; the same object if it has it.
+
+    Raises
+    ------
+    ValueError
+        If a number is too large for it.
+    """
+    number = too_large(array, dtype)
+    if number is not None:
+        raise ValueError(
+            f"{name}: {role} holds {number}, which is too large for {np.dtype(dtype)}, the dtype of the model: scale "
+            f"the data, or make the model with dtype=float, at {mg.sites.here()}"
+        )
+    return array.astype(dtype, copy=False)
 
 
 def check_shape(name: str, input: mg.Tensor, target: Array) -> None:

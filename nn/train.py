@@ -15,7 +15,7 @@ import microgrid as mg
 from nn.batches import Batch, LossFunction, Pair, source
 from nn.datasets import DataLoader, Dataset
 from nn.init import Rng
-from nn.losses import BCELoss, NLLLoss, as_written, binary_cross_entropy
+from nn.losses import BCELoss, Loss, NLLLoss, as_written, binary_cross_entropy
 from nn.module import Module
 from nn.optim import Optimizer
 from nn.targets import Array, check_count
@@ -34,7 +34,7 @@ class History:
     epoch : list of int
         1, 2, ...
     loss : list of float
-        Training loss while the epoch ran, batches weighted by their size.
+        Training loss while the epoch ran, each batch weighted by how much counts in it: see the notes of `fit`.
     validation_loss : list of float
         After the epoch; empty without validation data.
     metric : list of float
@@ -116,7 +116,8 @@ def fit(
     patience : int >= 1, optional
         Stop early: after so many epochs without a new least validation loss (without validation: training loss,
         computed anew after the epoch). Whenever `fit` then returns, stopped, through or interrupted, the model has the
-        weights of its best epoch.
+        weights of its best epoch. Until then it has those of the last step, and so has a checkpoint that the callback
+        saves: which epoch was best, and its weights, are not in it, and a `fit` that resumes from it looks anew.
     progress : bool
         Show a bar (tqdm, on stderr).
     batch_size : int >= 1, optional
@@ -155,8 +156,10 @@ def fit(
 
     Notes
     -----
-    The losses of the batches are averaged by their sizes (added, if the loss says `reduction="sum"`), so that an uneven
-    last batch does not count too much. In its own step, which follows the mean over that batch, it does: `DataLoader`
+    The losses of the batches are averaged by what each was divided by, so that they give the loss of all the data: by
+    their sizes, for class indices with weights or with an index to ignore by sum w_y (`Loss.count`); they are added, if
+    the loss says `reduction="sum"`. A batch in which nothing counts is passed over. So an uneven last batch does not
+    count too much in what is shown. In its own step, which follows the mean over that batch, it does: `DataLoader`
     says how every sample gets the same weight there as well.
 
     Examples
@@ -225,15 +228,24 @@ class _Trainer:
     def run(self, epoch: int, batches: Iterable[Batch]) -> float:
         """One epoch; its loss."""
         self.model.train()
-        return self.total([(self.step(x, y, epoch, step), len(y)) for step, (x, y) in enumerate(batches, start=1)])
+        counting = enumerate(self.counting(batches), start=1)
+        return self.total([(self.step(x, y, epoch, step), count) for step, (x, y, count) in counting])
 
-    def total(self, losses: list[tuple[float, int]]) -> float:
-        """The loss of the data from the losses of batches and their sizes: a mean is weighted, a sum is not."""
-        m = sum(size for _, size in losses)
+    def counting(self, batches: Iterable[Batch]) -> Iterator[tuple[mg.Tensor, Array, float]]:
+        """The batches in which anything counts, and how much: a mean over nothing is nan."""
+        count = self.loss.count if isinstance(self.loss, Loss) else len
+        return ((x, y, counted) for x, y in batches if (counted := count(y)))
+
+    def total(self, losses: list[tuple[float, float]]) -> float:
+        """The loss of the data from those of batches and how much each counts: a mean is weighted, a sum is not."""
+        m = math.fsum(count for _, count in losses)
         if not m:
-            raise ValueError(f"nn.fit: the data gave no batch, at {mg.sites.here()}")
+            raise ValueError(
+                "nn.fit: the data gave no batch in which anything counts (every class is ignored or has the weight "
+                f"0?), at {mg.sites.here()}"
+            )
         adds = getattr(self.loss, "reduction", "mean") == "sum"
-        return math.fsum(value * (1 if adds else size / m) for value, size in losses)
+        return math.fsum(value * (1 if adds else count / m) for value, count in losses)
 
     def step(self, x: mg.Tensor, y: Array, epoch: int, step: int) -> float:
         self.optimizer.zero_grad()
@@ -262,9 +274,9 @@ class _Trainer:
         self.model.eval()
         losses, outputs, targets = [], [], []
         with mg.no_grad():
-            for x, y in batches:
+            for x, y, count in self.counting(batches):
                 output = self.model(x)
-                losses.append((self.cost(output, y).item(), len(y)))
+                losses.append((self.cost(output, y).item(), count))
                 if self.metric and epoch:
                     outputs.append(output._data)
                     targets.append(y)

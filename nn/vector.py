@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 import microgrid as mg
-from nn.targets import numeric
+from nn.targets import cast, numeric
 
 __microgrid_machinery__ = True
 
@@ -73,7 +73,8 @@ def vector_to_parameters(vec: mg.Tensor | ArrayLike, parameters: Iterable[Any]) 
     TypeError
         If `vec` holds no real numbers, or `parameters` are no Tensors or Values.
     ValueError
-        If the vector has another length, or more axes than one; if there are no parameters, or one has a history.
+        If the vector has another length, or more axes than one, or holds a number that is too large for the dtype of
+        its parameter; if there are no parameters, or one has a history.
 
     Examples
     --------
@@ -102,9 +103,13 @@ def vector_to_parameters(vec: mg.Tensor | ArrayLike, parameters: Iterable[Any]) 
             f"{name}: vec has shape {vector.shape}, the parameters hold {sum(sizes)} numbers, expected "
             f"({sum(sizes)},), at {mg.sites.here()}"
         )
-    for leaf, piece in zip(leaves, np.split(vector, np.cumsum(sizes)[:-1]), strict=True):
+    pieces = [
+        cast(name, "vec", piece, leaf.dtype if isinstance(leaf, mg.Tensor) else float)
+        for leaf, piece in zip(leaves, np.split(vector, np.cumsum(sizes)[:-1]), strict=True)
+    ]
+    for leaf, piece in zip(leaves, pieces, strict=True):
         if isinstance(leaf, mg.Tensor):
-            leaf._replace(np.array(piece.reshape(leaf.shape), leaf.dtype))
+            leaf._replace(np.array(piece.reshape(leaf.shape)))
         else:
             leaf.data = float(piece[0])
 

@@ -259,7 +259,8 @@ class Optimizer:
         Raises
         ------
         ValueError
-            If something is missing, or if the number of groups or of parameters, or a remembered shape, differs.
+            If something is missing, or if the number of groups or of parameters, their places, or a remembered shape
+            differs.
         TypeError
             If `state_dict` or a part of it is of another type.
         """
@@ -292,6 +293,13 @@ class Optimizer:
             raise ValueError(
                 "loaded state dict contains a parameter group that doesn't match the size of optimizer's group: "
                 f"params are {loaded['params']!r}, expected {len(own['params'])} of them, at {mg.sites.here()}"
+            )
+        places = {id(parameter): place for place, parameter in enumerate(self._parameters())}
+        expected = [places[id(parameter)] for parameter in own["params"]]
+        if list(loaded["params"]) != expected or not all(type(place) is int for place in loaded["params"]):
+            raise ValueError(
+                f"loaded state dict contains a parameter group of the parameters {loaded['params']!r:.60}, expected "
+                f"{expected!r:.60}: state is kept by the place of a parameter, at {mg.sites.here()}"
             )
         self.settings(loaded)
 

@@ -49,14 +49,22 @@ def number(name: str, low: float = -LARGEST, below: float = math.inf) -> Check:
     return check
 
 
+COUNTABLE = 2**53  # beyond it the floats that powers and rates are found with do not tell one step from the next
+
+
 def integer(name: str, low: int) -> Check:
-    """A check for integers of at least `low`."""
+    """A check for integers from `low` to 2^53."""
 
     def check(value: Any) -> int:
         if isinstance(value, bool) or not isinstance(value, int | np.integer):
             raise TypeError(f"{name}: expected an integer, got {value!r}, at {mg.sites.here()}")
         if value < low:
             raise ValueError(f"Invalid {name}: {value}, expected an integer >= {low}, at {mg.sites.here()}")
+        if value > COUNTABLE:
+            raise ValueError(
+                f"Invalid {name}: a number of {int(value).bit_length()} bits, expected an integer <= 2^53, "
+                f"at {mg.sites.here()}"
+            )
         return int(value)
 
     return check

@@ -105,6 +105,7 @@ CYCLE.append(CYCLE)
         (np.ma.masked_array([1.0], [True]), "a MaskedArray"),
         (np.datetime64("2020-01-01"), "an array of dtype datetime64"),
         (1j, "holds a complex"),
+        ({"n": [10**5000]}, r"\['n'\]\[0\] is or holds an integer of 16610 bits, expected at most 8192"),
         ({1, 2}, "holds a set"),
         (b"bytes", "holds a bytes"),
         (print, "holds a builtin_function_or_method"),
@@ -117,6 +118,22 @@ def test_what_is_not_kept_is_refused_by_its_place(tree: Any, message: str) -> No
 
 
 # Damage
+
+
+def test_text_that_is_none_is_refused() -> None:
+    """A code point above 0x10FFFF would raise wherever the text is looked at, long after it was read."""
+    good = np.array(["ab", "c"])
+    member = archive._npy(good)
+    file = pack({"names": good})
+    for bad in (0x110000, 0x7FFFFFFF, 0xFFFFFFFF):
+        forged = member[:-4] + bad.to_bytes(4, "little")
+        members = {name: zipfile.ZipFile(io.BytesIO(file)).read(name) for name in ("header.json", "0.npy")}
+        old, new = (hashlib.sha256(m).hexdigest().encode() for m in (member, forged))
+        checked = zipped([("header.json", members["header.json"].replace(old, new)), ("0.npy", forged)])
+        with pytest.raises(CheckpointError, match="an array of text holds what is no character"):
+            unpack(checked)
+    assert unpack(file)["names"].tolist() == ["ab", "c"]
+    assert unpack(pack(2**8191)) == 2**8191
 
 
 def test_truncated_at_any_byte() -> None:

@@ -73,7 +73,7 @@ def test_what_is_no_activation_bears_its_own_name() -> None:
     )  # fmt: skip
     X = np.ones((5, 2, 3))
     assert line(model, X) == "C <- Z[2] <- Tanh <- Dropout <- A[1] <- Z[1] <- Flatten <- X"
-    assert line(model.eval(), X) == "C <- Z[2] <- Tanh <- A[1] <- Z[1] <- Flatten <- X"
+    assert line(model.eval(), X) == "C <- Z[2] <- A[1] <- Z[1] <- Flatten <- X"  # A[1] = tanh(relu(Z[1]))
     flattened = nn.Sequential(nn.Linear(3, 3, rng=0), nn.Flatten())
     assert line(flattened, X) == "C <- Flatten <- Z[1] <- X"
     straight = nn.Sequential(nn.Linear(2, 2, rng=0), nn.Dropout(0.5, rng=0))
@@ -207,3 +207,26 @@ def test_an_error_on_a_made_up_input_says_so() -> None:
     with pytest.raises(ValueError, match="the weight takes 3") as caught:
         nn.chain(flat)
     assert caught.value.__notes__ == ["chain ran the model on zeros of shape (2, 4); give X to run it on"]
+
+
+def test_a_is_the_last_of_what_is_computed_from_z_alone() -> None:
+    """Softplus(2) is three nodes and a sigmoid by hand four; x sigmoid(x) joins two ways: each is one A."""
+
+    class Hand(nn.Module):
+        def __init__(self) -> None:
+            self.first, self.second = nn.Linear(2, 3, rng=0), nn.Linear(3, 1, rng=0)
+
+        def forward(self, x: mg.Tensor) -> mg.Tensor:
+            z = self.first(x)
+            return 1 / (1 + mg.exp(-self.second(z * mg.sigmoid(z))))
+
+    two_layers = "C <- A[2] <- Z[2] <- A[1] <- Z[1] <- X"
+    assert line(Hand()) == two_layers
+    assert line(nn.MLP(2, [3, 1], nn.Softplus(2.0), "sigmoid", rng=0)) == two_layers
+    assert line(nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Sigmoid(), nn.Linear(3, 1), nn.Softmax())) == two_layers
+    links = nn.chain(Hand(), np.ones((5, 2))).links
+    assert [(link.operation, link.shape) for link in links[1:5]] == [
+        ("divide", (5, 1)), ("linear", (5, 1)), ("multiply", (5, 3)), ("linear", (5, 3))
+    ]  # fmt: skip
+    dropout = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Dropout(0.5, rng=0), nn.Linear(3, 1))
+    assert line(dropout) == "C <- Z[2] <- Dropout <- A[1] <- Z[1] <- X"

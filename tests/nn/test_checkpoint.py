@@ -271,6 +271,20 @@ FORGED = {
     "generator with a fraction": (set_at("rng", "state", "inc", to=3.5), "the state of rng is none of a PCG64"),
     "generator with more than it needs": (set_at("rng", "more", to=1), "the state of rng is none of a PCG64"),
     "generator with a wrong place": (set_at("rng", "has_uint32", to=5), "the state of rng is none of a PCG64"),
+    "generator with an even increment": (set_at("rng", "state", "inc", to=2), "the state of rng is none of a PCG64"),
+    "moments of a step without end": (
+        set_at("optimizer", "state", 0, "step", to=10**400), "Invalid step .*a number of 1329 bits"),
+    "an epoch without end": (set_at("scheduler", "last_epoch", to=10**30), "Invalid last_epoch: a number of 100 bits"),
+    "parameters twice": (
+        set_at("optimizer", "param_groups", 0, "params", to=[0, 0, 2, 3]), r"the parameters \[0, 0, 2, 3\], expected"),
+    "parameters elsewhere": (
+        set_at("optimizer", "param_groups", 0, "params", to=[3, 2, 1, 0]), r"\[3, 2, 1, 0\], expected \[0, 1, 2, 3\]"),
+    "parameters of text": (set_at("optimizer", "param_groups", 0, "params", to=list("abcd")), "expected .0, 1, 2, 3"),
+    "parameters true and false": (
+        set_at("optimizer", "param_groups", 0, "params", to=[False, True, 2, 3]), r"expected \[0, 1, 2, 3\]"),
+    "kinds of arrays": (set_at("kinds", "optimizer", to=np.array(["Adam", "x"])), "its kinds is not that"),
+    "kinds of lists": (set_at("kinds", "model", to=["Sequential"]), "its kinds is not that"),
+    "step true": (set_at("step", to=True), "its step is not that"),
     "step of text": (set_at("step", to="one"), "its step is not that"),
     "extra list": (set_at("extra", to=[]), "its extra is not that"),
     "a part too many": (set_at("code", to="import os"), "its content is not that"),
@@ -398,3 +412,13 @@ def test_a_user_can_keep_copying(tmp_path: Path) -> None:
     held = [parameter for group in training.optimizer.param_groups for parameter in group["params"]]
     assert all(a is b for a, b in zip(held, training.model.parameters(), strict=True))
     assert copy.deepcopy(training).content() == training.content()
+
+
+@pytest.mark.parametrize("path", [None, 3, b"a.npz", ["a.npz"], nn.Linear(1, 1)], ids=lambda x: type(x).__name__)
+def test_a_path_is_text_or_a_path(path: Any) -> None:
+    """3 would be a file that is open already."""
+    for call in (nn.save, nn.load):
+        with pytest.raises(TypeError, match=rf"nn.{call.__name__}: expected the path of a file, got .*, at test_check"):
+            call(path, nn.Linear(1, 1))
+    with pytest.raises(TypeError, match=r"nn.load: expected the path of a file, got .*, at test_checkpoint.py"):
+        nn.checkpoint.read(path)

@@ -102,12 +102,13 @@ def test_a_row_of_the_table_that_is_off_by_a_thousandth_is_found(
         assert min(errors.values()) == pytest.approx(1e-3 if seen else 0, rel=0.01, abs=1e-13)
 
 
-def test_unnormalised_targets_are_compared_without_the_loss_that_refuses_them() -> None:
-    model = nn.MLP(2, [3, 2], output="softmax", rng=0)
-    report = nn.compare(model, np.eye(2), [[2.0, 3.0], [0.0, 0.5]])
-    assert list(report.errors) == ["chain", "differences", "complex"]
-    assert 0 < report.worst < 1e-14
-    assert "fused" not in str(report)
+def test_unnormalised_targets_are_compared_in_every_way() -> None:
+    """Counts in place of probabilities: the row, and the loss, take any y >= 0."""
+    Y = [[2.0, 3.0], [0.0, 0.5]]
+    for output, loss in (("softmax", None), ("identity", nn.CrossEntropyLoss())):
+        report = nn.compare(nn.MLP(2, [3, 2], output=output, rng=0), np.eye(2), Y, loss)
+        assert list(report.errors) == ["chain", "fused", "differences", "complex"]
+        assert 0 < report.worst < 1e-14
 
 
 @pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int64, np.uint64])
@@ -396,3 +397,23 @@ def test_a_gradient_that_is_zero_but_for_rounding_is_no_fault() -> None:
     report = nn.compare(model, X, X, nn.MSELoss(reduction="batchmean"))
     assert report.worst < 1e-11
     assert report.worst_differences < 1e-4
+
+
+@pytest.mark.parametrize("x", [-1e4, -2000.0, -711.0, -40.0, 40.0, 711.0, 2000.0, 1e4])
+@pytest.mark.parametrize("activation", ["sigmoid", "tanh", "softplus"])
+def test_the_complex_step_goes_through_hidden_units_that_are_saturated(activation: str, x: float) -> None:
+    """1 / (1 + e^-z) of a complex z far below 0 is inf - nan i; the branch e^z / (1 + e^z) is 0."""
+    model = nn.MLP(1, [1, 1], activation, rng=0)
+    model.layers[0].weight.data = [[1.0]]
+    model.layers[2].weight.data = [[1e-3]]
+    report = nn.compare(model, [[x]], [[1.0]])
+    assert report.not_finite == []
+    assert max(report.errors["complex"].values()) < 1e-12
+
+
+def test_sigma_of_complex_numbers_is_that_of_the_real_ones_with_its_slope() -> None:
+    z = np.array([-1e4, -711.0, -3.0, 0.0, 2.5, 711.0])
+    h = 1e-200
+    a = closed_form.sigma(z + 1j * h)
+    np.testing.assert_allclose(a.real, closed_form.sigma(z), rtol=1e-15, atol=1e-300)
+    np.testing.assert_allclose(a.imag[2:5] / h, (closed_form.sigma(z) * closed_form.sigma(-z))[2:5], rtol=1e-14)

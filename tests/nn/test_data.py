@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import math
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -142,11 +144,40 @@ def test_a_split_is_shuffled_and_repeats_for_a_seed() -> None:
         (lambda: data.train_test_split(np.zeros(4), np.zeros(4), test_size=1.0), "leaves one part empty"),
         (lambda: data.train_test_split(np.zeros(4), np.zeros(4), test_size=0), "leaves one part empty"),
         (lambda: data.train_test_split(np.zeros(0), np.zeros(0)), "of 0 samples leaves one part empty"),
+        (lambda: data.train_test_split(np.zeros(4), np.zeros(4), test_size=float("nan")), "must be finite, got nan"),
     ],
 )
 def test_splits_are_checked(call: Any, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=rf"{message}.*, at test_data.py:\d+$"):
         call()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((np.zeros(4), np.zeros(4), "a"), "test_size must be a number, got 'a'"),
+        ((np.zeros(4), np.zeros(4), True), "test_size must be a number, got True"),
+        ((3, np.zeros(4)), "X must be an array with one row a sample, got 3"),
+        ((np.zeros(4), np.array(4)), r"Y must be an array with one row a sample, got array\(4\)"),
+        ((np.ma.zeros(4), np.zeros(4)), "X is a masked array"),
+    ],
+)
+def test_what_is_no_split_is_a_type_error(arguments: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=rf"train_test_split: {message}.*, at test_data.py:\d+$"):
+        data.train_test_split(*arguments)
+
+
+def test_a_number_of_samples_may_be_numpys() -> None:
+    for size in (3, np.int64(3), np.uint8(3)):
+        assert len(data.train_test_split(np.arange(8), np.arange(8), size, rng=0)[1]) == 3
+    assert len(data.train_test_split(np.arange(8), np.arange(8), np.float32(0.5), rng=0)[1]) == 4
+
+
+def test_as_many_labels_as_pairs_of_samples_take_no_time() -> None:
+    """20,000 labels of two samples each: a look at every sample for every label would be 8 * 10^8 comparisons."""
+    labels = np.arange(40_000) // 2
+    _, X_test, *_ = data.train_test_split(labels, labels, 0.5, rng=0, stratify=labels)
+    assert sorted(X_test) == list(range(20_000))
 
 
 # Standardisation
@@ -172,9 +203,42 @@ def test_a_constant_column_becomes_0_whatever_its_rounding() -> None:
     assert data.standardize([[3.0, 4.0]])[0].tolist() == [[0.0, 0.0]]  # one row is constant
 
 
+def test_mean_and_deviation_are_found_in_float64() -> None:
+    """Of 100,000 float32 numbers around 10,000 a sum in float32 has lost the spread: against exact fractions."""
+    column = (np.random.default_rng(0).normal(size=(100_000, 1)) + 10_000).astype(np.float32)
+    exact = [Fraction(float(x)) for x in column[:, 0]]
+    mean = sum(exact) / len(exact)
+    scaler = data.StandardScaler().fit(column)
+    assert (scaler.mean_.dtype, scaler.scale_.dtype) == (np.float64, np.float64)
+    assert scaler.mean_[0] == pytest.approx(float(mean), rel=1e-15)
+    assert scaler.scale_[0] == pytest.approx(math.sqrt(sum((x - mean) ** 2 for x in exact) / len(exact)), rel=1e-13)
+    scaled = scaler.transform(column)
+    assert scaled.dtype == np.float32
+    assert abs(scaled.mean(dtype=np.float64)) < 1e-6
+    assert scaler.inverse_transform(scaled).dtype == np.float32
+    assert data.StandardScaler().fit(np.int8([[100], [100], [-100]])).mean_[0] == pytest.approx(100 / 3, rel=1e-15)
+
+
+@pytest.mark.parametrize("size", [1e300, 1e-300, 1.7e308, 5e-324])
+def test_no_square_overflows_or_vanishes(size: float) -> None:
+    """The mean of s and -s is 0, the deviation s."""
+    scaler = data.StandardScaler().fit([[size, 1.0], [-size, 2.0]])
+    assert scaler.mean_.tolist() == [0.0, 1.5]
+    assert scaler.scale_.tolist() == [size, 0.5]
+
+
+def test_a_spread_of_rounding_is_none() -> None:
+    """0.1 + 0.2 is not 0.3, and the difference is no feature; one of 1e-6 around 10^6 is one."""
+    scaler = data.StandardScaler().fit([[0.1 + 0.2, 1e6], [0.3, 1e6 + 1e-6], [0.3, 1e6 + 2e-6]])
+    assert scaler.scale_[0] == 1.0
+    assert scaler.scale_[1] == pytest.approx(math.sqrt(2 / 3) * 1e-6, rel=1e-4)
+    assert data.StandardScaler().fit(np.float32([[0.1], [np.nextafter(np.float32(0.1), 1)]])).scale_[0] == 1.0
+
+
 @pytest.mark.parametrize(
     ("given", "error", "message"),
     [
+        ((np.ma.array([[1.0], [2.0]], mask=[[0], [1]]),), TypeError, "standardize: data is a masked array"),
         (([[1.0, np.nan]],), ValueError, r"the training part is not finite at index \(0, 1\)"),
         ((np.zeros((0, 2)),), ValueError, "the training part is empty"),
         (([[1.0, 2.0]], [[1.0]]), ValueError, r"got data of shape \(1, 1\), expected \(m, 2\)"),
@@ -204,11 +268,12 @@ def test_the_scaler_is_scikit_learns() -> None:
     preprocessing = pytest.importorskip("sklearn.preprocessing")
     rng = np.random.default_rng(0)
     train, later = np.c_[rng.normal(5, 3, (50, 4)), np.full(50, 0.1)], rng.normal(-2, 1, (20, 5))
+    train[:25, 4] = 0.3 - 0.2  # a constant, but for the last digit
     ours, theirs = data.StandardScaler().fit(train), preprocessing.StandardScaler().fit(train)
     np.testing.assert_allclose(ours.mean_, theirs.mean_, rtol=1e-14)
     np.testing.assert_allclose(ours.scale_, theirs.scale_, rtol=1e-14)
     np.testing.assert_allclose(ours.transform(later), theirs.transform(later), rtol=1e-13, atol=1e-14)
-    np.testing.assert_allclose(ours.inverse_transform(later), theirs.inverse_transform(later), rtol=1e-13)
+    np.testing.assert_allclose(ours.inverse_transform(later), theirs.inverse_transform(later), rtol=1e-13, atol=1e-14)
 
 
 def test_a_scaler_that_has_seen_nothing_or_other_columns_says_so() -> None:

@@ -202,3 +202,9 @@ def test_a_stack_whose_sizes_do_not_fit_is_listed_as_far_as_it_runs() -> None:
 def test_what_is_no_model_or_no_size(call: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message + r".*, at test_inventory.py:\d"):
         call()
+
+
+def test_an_error_of_the_model_says_its_line_once() -> None:
+    with pytest.raises(ValueError, match="does not take samples of shape") as caught:
+        nn.summary(nn.MLP(2, [1]), 3)
+    assert str(caught.value).count("test_inventory.py") == 1

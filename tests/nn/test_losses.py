@@ -452,6 +452,42 @@ def test_softmax_gradient_is_a_sum_y_minus_y() -> None:
         np.testing.assert_allclose(z.grad, P * y.sum(axis=1, keepdims=True) - y, rtol=1e-12, atol=1e-15)
 
 
+def test_probabilities_may_be_any_y_that_are_not_negative() -> None:
+    """-sum y ln a, with the gradient a sum(y) - y: counts are as good as probabilities."""
+    z, y = mg.Tensor([[0.5, -1.0, 2.0]], requires_grad=True), np.array([[2.0, 0.0, 7.5]])
+    a = np.exp(z.detach().numpy()) / np.exp(z.detach().numpy()).sum()
+    loss = nn.CrossEntropyLoss()(z, y)
+    loss.backward()
+    assert loss.item() == pytest.approx(-(y * np.log(a)).sum(), rel=1e-15)
+    np.testing.assert_allclose(z.grad, a * y.sum() - y, rtol=1e-14)
+
+
+@pytest.mark.oracles
+def test_torch_takes_counts_too() -> None:
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    z, y, w = rng.normal(size=(5, 3)), rng.uniform(0, 9, (5, 3)), rng.uniform(size=3)
+    for smoothing in (0.0, 0.2):
+        ours = nn.cross_entropy(mg.Tensor(z), y, w, label_smoothing=smoothing).item()
+        theirs = torch.nn.functional.cross_entropy(
+            torch.tensor(z), torch.tensor(y), torch.tensor(w), label_smoothing=smoothing
+        )
+        assert ours == pytest.approx(theirs.item(), rel=1e-14)
+
+
+@pytest.mark.parametrize("loss", [nn.CrossEntropyLoss, nn.NLLLoss])
+def test_what_a_batch_counts_is_what_its_mean_is_divided_by(loss: Any) -> None:
+    z, y = mg.log_softmax(mg.Tensor(np.arange(12.0).reshape(4, 3) % 5)), np.array([0, 2, 2, -100])
+    for weight in (None, [1.0, 2.0, 5.0]):
+        total = loss(weight, reduction="sum")(z, y).item()
+        assert total / loss(weight).count(y) == pytest.approx(loss(weight)(z, y).item(), rel=1e-15)
+    assert loss([1.0, 2.0, 5.0]).count(y) == 11.0
+    assert loss(ignore_index=2).count(y) == 2.0
+    assert loss([1.0, 2.0, 5.0], reduction="sum").count(y) == loss(reduction="batchmean").count(y) == 4
+    assert nn.CrossEntropyLoss([1.0, 2.0]).count(np.ones((4, 2))) == 4
+    assert nn.MSELoss().count(np.ones((4, 2))) == 4
+
+
 def test_two_class_softmax_on_0_z_is_sigmoid_of_z() -> None:
     z = RNG.normal(size=6)
     y = np.array([0, 1, 1, 0, 1, 0])
@@ -617,7 +653,10 @@ def test_logits_given_to_BCELoss_are_pointed_to_the_right_loss() -> None:
         ([0.0, 1.0], TypeError, r"class indices must be integers, got float64 \(target.astype\(int\)\)"),
         ([[0], [1]], ValueError, r"target has shape \(2, 1\), expected class indices of shape \(2,\) or probabilities"),
         ([[0, 1, 0], [1, 0, 0]], ValueError, r"expected class indices of shape \(2,\) or probabilities \(floats\)"),
-        ([[0.5, 0.5, 1.5], [1.0, 0.0, 0.0]], ValueError, r"target holds 1.5 at index \(0, 2\)"),
+        ([[0.5, 0.5, -0.5], [1.0, 0.0, 0.0]], ValueError, r"target holds -0.5 at index \(0, 2\), .* other y >= 0"),
+        ([[0.5, 0.5, np.nan], [1.0, 0.0, 0.0]], ValueError, r"target holds nan at index \(0, 2\)"),
+        ([[0.5, 0.5, np.inf], [1.0, 0.0, 0.0]], ValueError, r"target holds inf at index \(0, 2\)"),
+        ([[0.0], [1.0]], ValueError, r"\(target.reshape\(2,\).astype\(int\)\); .*read_csv\(..., categorical"),
         (["cat", "dog"], TypeError, "target must be an array of real numbers"),
     ],
 )

@@ -59,6 +59,11 @@ def test_logits_are_not_measured_at_one_half_without_a_word(logits: list[float])
     assert metrics.accuracy([0, 1], [0, 1]) == metrics.accuracy([0.0, 1.0], [0, 1]) == 1.0
 
 
+def test_labels_may_be_booleans_or_whole_floats() -> None:
+    assert metrics.accuracy([0.9, 0.2], [True, True]) == metrics.accuracy([0.9, 0.2], [1.0, 1.0]) == 0.5
+    assert metrics.accuracy([[0.9, 0.2], [0.1, 0.3]], [0.0, 1.0]) == 1.0
+
+
 def test_tensors_are_taken_with_their_graph() -> None:
     scores = mg.Tensor([[0.9], [0.2]], requires_grad=True) * 1.0
     assert metrics.accuracy(scores, mg.Tensor([[1.0], [0.0]])) == metrics.roc_auc(scores, [[1], [0]]) == 1.0
@@ -163,6 +168,16 @@ def test_confusion_matrix_and_what_follows_and_log_loss_are_scikit_learns() -> N
             r"input has shape \(2, 1\), target has shape \(2,\)",
         ),
         (lambda: metrics.accuracy([], []), ValueError, "the input is empty"),
+        (lambda: metrics.accuracy([0.9, 0.8], [-1, 1]), ValueError, r"target holds -1 at index \(0,\), expected 0"),
+        (lambda: metrics.accuracy([0.9, 0.8], [1, 2]), ValueError, r"target holds 2 at index \(1,\), expected 0"),
+        (lambda: metrics.accuracy([0.9, 0.8], [0.3, 1]), ValueError, "target holds 0.3 .*target > 0.5"),
+        (lambda: metrics.accuracy([0.9, 0.8], [1, math.nan]), ValueError, "target holds nan at index"),
+        (lambda: metrics.accuracy([[0.9, 0.8]], [2]), ValueError, r"target holds 2 at index \(0,\), .* 0 to 1, at"),
+        (lambda: metrics.accuracy([[0.9, 0.8]], [0.5]), ValueError, "target holds 0.5 at index .*expected classes 0"),
+        (lambda: metrics.accuracy([[0.9, 0.8]], [-1]), ValueError, "target holds -1 at index .*expected classes 0"),
+        (lambda: metrics.accuracy([0.9], [1], threshold=math.nan), ValueError, "threshold must be finite, got nan"),
+        (lambda: metrics.accuracy([0.9], [1], threshold="a"), TypeError, "threshold must be a number, got 'a'"),
+        (lambda: metrics.accuracy(np.ma.array([0.9], mask=[1]), [1]), TypeError, "input is a masked array"),
         (lambda: metrics.accuracy([math.nan], [1]), ValueError, "the input holds nan"),
         (lambda: metrics.accuracy(["a"], [1]), TypeError, "input must be an array of real numbers"),
         (lambda: metrics.roc_auc([[0.9], [0.2]], [1, 0]), ValueError, r"expected equal shapes.*test_metrics.py"),

@@ -525,3 +525,13 @@ def test_each_network_turns_into_the_other_by_its_own_method() -> None:
     back = model.to_scalar(fused=True).to_array()
     for (name, p), (other, q) in zip(model.named_parameters(), back.named_parameters(), strict=True):
         assert (name, p.tolist()) == (other, q.tolist())
+
+
+def test_every_stack_and_every_layer_turns_into_the_other_by_its_method() -> None:
+    net = nn.Sequential(nn.Linear(2, 3, rng=0), nn.Tanh(), nn.Linear(3, 1, rng=1))
+    x = [0.5, -1.0]
+    assert net.to_scalar()(x).data == pytest.approx(net(mg.Tensor(x)).item(), rel=1e-14)
+    assert net.to_scalar(fused=True)(x).data == pytest.approx(net(mg.Tensor(x)).item(), rel=1e-14)
+    layer = nn.scalar.Layer(2, 3, activation="tanh", rng=0)
+    assert layer.to_array(np.float32).layers[0].weight.dtype == np.float32
+    assert layer.to_array()(mg.Tensor(x)).tolist() == pytest.approx([a.data for a in layer(x)], rel=1e-14)

@@ -232,3 +232,85 @@ def test_a_target_is_never_made_up(table: Any) -> None:
 def test_refusals(table: Any, text: Any, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message + ".*test_tables.py"):
         table(text, **options)
+
+
+# What a missing cell holds, blanks as separators, arguments of another type
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "table.csv"
+    path.write_text(text)
+    return path
+
+
+def test_a_missing_value_is_the_whole_cell_and_a_number_all_its_spellings(tmp_path: Path) -> None:
+    path = written(tmp_path, "a,y\n9,1\n-9,2\n-9.0,3\n,4\n5,5\n")
+
+    def kept(na_values: object) -> list[float]:
+        return read_csv(path, "y", na_values=na_values, missing="drop").Y[:, 0].tolist()
+
+    assert kept("-9") == kept(["-9"]) == [1.0, 3.0, 5.0]  # the text alone: 9 is no part of it
+    assert kept(-9) == kept([-9]) == kept(np.array([-9.0])) == kept(["x", -9]) == [1.0, 5.0]
+    assert kept(()) == [1.0, 2.0, 3.0, 5.0]  # an empty cell is always missing
+    for wrong in (None, True, [None], [True], 1j, b"-9"):
+        with pytest.raises(TypeError, match=r"na_values: expected text, numbers or a list .*, at test_tables.py"):
+            kept(wrong)
+
+
+def test_cells_of_one_number_are_one_class(tmp_path: Path) -> None:
+    path = written(tmp_path, "a,y\n1,10\n2,1.0\n3,1\n4,1e0\n5,9\n")
+    table = read_csv(path, "y", categorical="y")
+    assert (table.Y.tolist(), table.classes) == ([2, 0, 0, 0, 1], {"y": ["1", "9", "10"]})
+    text = read_csv(written(tmp_path, "a,y\n1,u\n2,1.0\n3,1\n"), "y", categorical="y")
+    assert text.classes == {"y": ["1", "1.0", "u"]}  # names, where one cell is no number
+
+
+@pytest.mark.parametrize(
+    "text", ["a b y\n1 2 0\n3 4 1\n", "a  b   y \n 1  2   0\n 3  4   1  \n", '"a" b y\n1 "2" 0\n3 4 1']
+)
+def test_blanks_separate_where_nothing_else_does(tmp_path: Path, text: str) -> None:
+    table = read_csv(written(tmp_path, text), "y")
+    assert (table.X.tolist(), table.Y.tolist(), table.features) == ([[1, 2], [3, 4]], [[0], [1]], ["a", "b"])
+
+
+def test_a_name_of_two_words_is_no_blank_separated_table(tmp_path: Path) -> None:
+    table = read_csv(written(tmp_path, "petal length\n1.5\n2.5\n"), "petal length")
+    assert table.Y.tolist() == [[1.5], [2.5]]
+
+
+def test_labels_that_are_numbers_become_class_indices_if_asked(tmp_path: Path) -> None:
+    """The error of the loss names the way."""
+    path = written(tmp_path, "ink,digit\n0.5,7\n0.25,1\n0.1,7\n")
+    X, Y, *_ = read_csv(path, "digit", categorical="digit")
+    assert (Y.tolist(), Y.dtype) == ([1, 0, 1], np.int64)
+    model = nn.Linear(1, 2, rng=0)
+    assert nn.CrossEntropyLoss()(model(X), Y).item() > 0
+    with pytest.raises(ValueError, match=r"target.reshape\(3,\).astype\(int\)\); of a table .*categorical=name"):
+        nn.CrossEntropyLoss()(model(X), read_csv(path, "digit").Y)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"target": None}, "target: expected names or places of columns, .. for none, got None"),
+        ({"target": 1.0}, "target: expected names or places .*, got 1.0"),
+        ({"target": True}, "target: expected names or places .*, got True"),
+        ({"target": ["a", 1.0]}, r"target: expected names or places .*, got \['a', 1.0\]"),
+        ({"categorical": 2.5}, "categorical: expected names or places .*, got 2.5"),
+        ({"header": None}, "header: expected True .* or False, got None"),
+        ({"header": 0}, "header: expected True .* or False, got 0"),
+        ({"encoding": None}, "encoding: expected a name .*, got None"),
+        ({"path": None}, "path: expected the path of a file, got None"),
+        ({"path": 3}, "path: expected the path of a file, got 3"),
+        ({"path": io.StringIO("a,y")}, "path: expected the path of a file, got <_io.StringIO"),
+    ],
+)
+def test_arguments_of_another_type_are_named(tmp_path: Path, given: dict[str, Any], message: str) -> None:
+    arguments = {"path": written(tmp_path, "a,y\n1,2\n"), "target": "y", **given}
+    with pytest.raises(TypeError, match=rf"{message}.*, at test_tables.py:\d+$"):
+        read_csv(**arguments)
+
+
+def test_places_may_be_numpys_numbers(tmp_path: Path) -> None:
+    path = written(tmp_path, "a,b,y\n1,2,3\n")
+    assert read_csv(path, np.int64(2)).targets == read_csv(path, np.array([-1])).targets == ["y"]

@@ -676,3 +676,64 @@ def test_what_a_callback_changes_counts() -> None:
         optimizer = nn.optim.SGD(model.parameters(), lr=0.05)
         found.append(nn.fit(model, (X, Y), loss, optimizer, epochs=8, progress=False, callback=change).loss)
     np.testing.assert_allclose(*found, rtol=1e-12)
+
+
+# What counts in a batch
+
+Z3 = RNG.normal(size=(10, 3))
+CLASSES = np.array([-100, -100, 0, 1, 2, 2, 1, -100, 0, 2])
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "batchmean"])
+@pytest.mark.parametrize("weight", [None, [1.0, 10.0, 0.1]], ids=["plain", "weighted"])
+def test_the_loss_of_batches_is_that_of_the_data(weight: Any, reduction: str) -> None:
+    """With lr = 0 the model stands still: training in batches, by array and by loader, and validation by loader.
+
+    One number for all of them, where batches differ in what is ignored and in the weights of their classes.
+    """
+    loss, loader = nn.CrossEntropyLoss(weight, reduction=reduction), nn.data.DataLoader
+    model = nn.MLP(3, [3], rng=0)
+    whole = loss(model(Z3), CLASSES).item()
+    pairs = nn.data.TensorDataset(Z3, CLASSES)
+    for data, settings in (
+        ((Z3, CLASSES), {}),
+        ((Z3, CLASSES), {"batch_size": 3, "rng": 0}),
+        (loader(pairs, 3, shuffle=True, rng=0), {}),
+    ):
+        history = fit(model, data, loss, sgd(model, 0.0), 2, validation=loader(pairs, 4), **settings)
+        assert history.loss == pytest.approx([whole, whole], rel=1e-14)
+        assert history.validation_loss == pytest.approx([whole, whole], rel=1e-14)
+
+
+def test_a_batch_in_which_nothing_counts_is_passed_over() -> None:
+    """Its mean is 0/0; the others train as if it were not there."""
+    pairs, found = nn.data.TensorDataset(Z3, CLASSES), []
+    for data in (nn.data.DataLoader(pairs, 2), nn.data.DataLoader(nn.data.Subset(pairs, range(2, 10)), 2)):
+        model = nn.MLP(3, [3], rng=0)
+        found.append(fit(model, data, nn.CrossEntropyLoss(), nn.optim.Adam(model.parameters()), 3).loss)
+        found.append(nn.parameters_to_vector(model.parameters()).tolist())
+    assert found[:2] == found[2:]
+    for weight, classes in ((None, np.full(10, -100)), ([0.0, 1.0, 1.0], np.zeros(10, int))):
+        with pytest.raises(ValueError, match=r"gave no batch in which anything counts .*, at test_train.py"):
+            fit(nn.MLP(3, [3], rng=0), (Z3, classes), nn.CrossEntropyLoss(weight))
+
+
+def test_a_class_that_does_not_exist_is_still_the_losses_error() -> None:
+    for wrong in (3, -1):
+        with pytest.raises(ValueError, match=f"holds the class {wrong}"):
+            fit(nn.MLP(3, [3], rng=0), (Z3, np.full(10, wrong)), nn.CrossEntropyLoss([1.0, 2.0, 3.0]))
+
+
+def test_patience_and_schedulers_read_the_loss_of_the_data() -> None:
+    """The validation loss by a loader is that of the arrays, and so are the best epoch and the rates."""
+    loss, found = nn.CrossEntropyLoss([1.0, 30.0, 0.1]), []
+    pairs = nn.data.DataLoader(nn.data.TensorDataset(Z3, CLASSES), 2)
+    for validation in ((Z3, CLASSES), pairs):
+        model = nn.MLP(3, [4, 3], rng=0)
+        optimizer = sgd(model, 3.0)
+        plateau = nn.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=0)
+        history = fit(
+            model, (Z3[::-1], CLASSES), loss, optimizer, 30, validation=validation, patience=8, scheduler=plateau
+        )
+        found.append((history.best_epoch, len(history), plateau.get_last_lr(), plateau.num_bad_epochs))
+    assert found[0] == found[1]

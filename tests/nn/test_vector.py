@@ -155,3 +155,27 @@ def test_torch_makes_the_same_vector() -> None:
     torch.nn.utils.vector_to_parameters(theirs * 2, twin.parameters())
     nn.vector_to_parameters(nn.parameters_to_vector(model.parameters()) * 2, model.parameters())
     assert [p.tolist() for p in model.parameters()] == [p.tolist() for p in twin.parameters()]
+
+
+def test_a_number_too_large_for_the_dtype_is_refused_before_anything_is_written() -> None:
+    """Into a vector, a state, or data for `fit`: float32 ends at 3.4e38, and no warning is an answer."""
+    model = nn.MLP(1, [1, 1], rng=0, dtype=np.float32)
+    before = model.state_dict()
+    vector = np.array([0.0, 0.0, 0.0, -1e300])
+    with pytest.raises(
+        ValueError, match=r"vector_to_parameters: vec holds -1e\+300, .* too large for float32.*test_vector"
+    ):
+        nn.vector_to_parameters(vector, model.parameters())
+    state = {name: array.astype(float) for name, array in before.items()}
+    state["layers.2.bias"] = np.array([1e39])
+    with pytest.raises(ValueError, match=r"(?s)at test_vector.*layers.2.bias: holds 1e\+39, .* too large for float32"):
+        model.load_state_dict(state)
+    assert all((model.state_dict()[name] == array).all() for name, array in before.items())
+    optimizer = nn.optim.SGD(model.parameters(), lr=0.1)
+    for data, part in ((([[1e300]], [[1.0]]), "X"), (([[1.0]], [[-1e300]]), "Y")):
+        with pytest.raises(
+            ValueError, match=rf"nn.fit: {part} of data holds -?1e\+300, .* float32, .*, at test_vector"
+        ):
+            nn.fit(model, data, nn.MSELoss(), optimizer, 1, progress=False)
+    nn.vector_to_parameters(np.array([np.inf, 3e38, 1.0, 0.0]), model.parameters())  # infinite it may be
+    assert model.layers[0].bias.tolist() == [float(np.float32(3e38))]

@@ -448,6 +448,23 @@ def test_S15_index_form(net: Any, activation: str, cost: str) -> None:
         assert distance(loops[name], parameter.grad) < 1e-12
 
 
+@nets
+@pytest.mark.parametrize("cost", [nn.CrossEntropyLoss, nn.MSELoss, nn.HalfMSELoss])
+def test_S15_index_form_of_softmax(net: Any, cost: Any) -> None:
+    """dC/dz_k = sum_j dC/da_j a_j (d_jk - a_k): loops = matrix form = autograd, for every row of softmax."""
+    logits = cost is nn.CrossEntropyLoss
+    model, X, Y = network(*net, output="identity" if logits else "softmax")
+    loss = cost(reduction="batchmean")
+    for targets in (Y, np.arange(len(X)) % Y.shape[1]) if logits else (Y,):
+        loops = index_form.gradients(model, X, targets, loss)
+        matrices = closed_form.gradients(model, X, targets, loss)
+        model.zero_grad()
+        loss(model(mg.Tensor(X)), targets).backward()
+        for name, parameter in model.named_parameters():
+            assert distance(loops[name], matrices[name]) < 1e-12
+            assert distance(loops[name], parameter.grad) < 1e-12
+
+
 def test_S15_index_form_of_a_single_datapoint() -> None:
     """dC/da_n = sum_m dC/da_m g'(z_m) W_mn at every layer is what autograd leaves at the nodes."""
     model, X, Y = network(3, [4, 2], 1, output="sigmoid")
