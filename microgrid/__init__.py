@@ -110,7 +110,7 @@ __all__ = [
     "Node", "Proof", "Rule", "StaleError", "Step", "Summary", "Tape", "Tensor", "Value", "abs", "add", "apply",
     "argmax", "argmin", "astype", "binary_cross_entropy_with_logits", "broadcast_to", "clip", "compile", "concatenate",
     "cos", "cumsum", "derive", "detect_anomaly", "divide", "dot", "einsum", "elementwise_grad", "enable_grad", "exp",
-    "expand_dims", "expm1", "explain", "expression", "flip", "formula", "grad", "gradcheck", "gradgradcheck", "hessian",
+    "expand_dims", "explain", "expm1", "expression", "flip", "formula", "grad", "gradcheck", "gradgradcheck", "hessian",
     "hvp", "index", "is_grad_enabled", "jacobian", "jvp", "latex", "leaky_relu", "linear", "log", "log1p",
     "log_softmax", "logsigmoid", "logsumexp", "matmul", "max", "maximum", "mean", "min", "minimum", "multiply",
     "negative", "no_grad", "norm", "permute", "positive", "power", "prod", "prove", "record", "record_sites", "relu",

@@ -51,6 +51,8 @@ def call(function: Callable[..., Any], *args: Any, timeout: float) -> Any:
     OutOfTimeError, FailedError
     ValueError
         If the function raises one.
+    RecursionError
+        If the arguments are nested too deeply.
 
     Examples
     --------
@@ -61,11 +63,13 @@ def call(function: Callable[..., Any], *args: Any, timeout: float) -> Any:
     deadline = time.monotonic() + min(timeout, threading.TIMEOUT_MAX / 2)
     try:
         request = pickle.dumps((function.__module__, function.__name__, args))
+    except RecursionError:
+        raise
     except Exception as error:  # whatever an object's own pickling raises
         raise FailedError(f"an argument does not pickle: {type(error).__name__}: {error}") from None
     worker = _taken()
     reply = worker.ask(request, deadline)
-    _idle.append(worker)
+    _rest(worker)
     succeeded, result = pickle.loads(reply)
     if succeeded:
         return result
@@ -93,7 +97,7 @@ class Worker:
     def ask(self, request: bytes, deadline: float) -> bytes:
         """The reply to a request; at the deadline the process is ended."""
         if not self._starting.finished(deadline):
-            _idle.append(self)  # it was asked nothing yet, and will be ready for the next call
+            _rest(self)  # it was asked nothing yet, and will be ready for the next call
             raise OutOfTimeError
         asking = _Aside(lambda: self._exchanged(request))
         try:
@@ -167,6 +171,14 @@ def _taken() -> Worker:
         return Worker()
     except OSError as error:
         raise FailedError(f"no process starts: {error}") from None
+
+
+def _rest(worker: Worker) -> None:
+    """Keep a process for the next call, if there are no more of them already than can run at a time."""
+    if len(_idle) < (os.cpu_count() or 1):
+        _idle.append(worker)
+    else:
+        worker.close()
 
 
 @atexit.register

@@ -6,6 +6,7 @@ what the rules themselves give, run on symbols, and the form at the end is prove
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
@@ -19,6 +20,9 @@ from microgrid.symbolic import leaf, order_from, replayed
 from microgrid.value import Value
 
 __microgrid_machinery__ = True
+
+MOST = 100  # letters on the way: more is no reading
+SIGNS = ("positive", "negative", "nonnegative", "nonpositive", "nonzero")
 
 
 class Link(NamedTuple):
@@ -142,7 +146,7 @@ def derive(loss: Value, wrt: Value, *, timeout: float = 10.0) -> Derivation:
         Of floats or of symbols. Nodes with a name (`node.name = "A"`) are the letters of the derivation; where no
         node between the two has one, each gets one: v1, v2, ...
     timeout : float > 0
-        Seconds for finding the shortest forms and proving them.
+        Seconds for finding the shortest forms of all links and proving the last.
 
     Returns
     -------
@@ -155,7 +159,8 @@ def derive(loss: Value, wrt: Value, *, timeout: float = 10.0) -> Derivation:
     TypeError
         For what is no Value; where a choice (relu, maximum) depends on a symbol of unknown sign.
     ValueError
-        Where the loss does not depend on `wrt`, two nodes have one name, or the timeout is not positive.
+        Where the loss does not depend on `wrt`, two nodes have one name, more than 100 letters are on the way (name the
+        few nodes that matter), the graph is too large to write out, or the timeout is not positive.
     ImportError
         Without SymPy.
 
@@ -178,23 +183,43 @@ def derive(loss: Value, wrt: Value, *, timeout: float = 10.0) -> Derivation:
     for node, what in ((loss, "loss"), (wrt, "wrt")):
         if not isinstance(node, Value):
             raise TypeError(f"derive: {what}: expected a Value, got {type(node).__name__}, at {sites.here()}")
+    import sympy
+
     from microgrid.proofs import limit_of, prove
 
     limit = limit_of(timeout, "derive")
+    deadline = time.monotonic() + limit
     order = topological_order(loss)
     between = _depending(order, wrt)
     if loss not in between or loss is wrt:
         raise ValueError(f"derive: {loss._described()} does not depend on {wrt._described()}, at {sites.here()}")
-    letters = _letters(order, between, loss, wrt)
-    tidied = _Tidying(limit)
-    links, totals = _links(order, letters, loss, wrt, tidied)
-    unnamed = {} if any(v.name for v in letters if v not in (loss, wrt)) else letters
-    meanings = {x: _computed(v, letters) for v, x in unnamed.items() if v not in (loss, wrt)}
+    letters, named = _letters(order, between, loss, wrt)
+    links, totals = _links(order, between, letters, loss, wrt, _Tidying(deadline))
+    unnamed = [] if named else [v for v in letters if v is not loss and v is not wrt]
+    meanings = {letters[v]: _computed(v, letters) for v in unnamed}
     raw, result = totals[wrt]
     whole, inner = _gradient(loss, wrt, letters)
     meaning = {letters[v]: x for v, x in inner.items() if v in letters and v is not wrt}
-    proof = prove([raw, result.xreplace(meaning)], [result, whole], timeout=limit)
-    return Derivation(letters[loss], letters[wrt], tuple(links), result if proof else raw, proof, meanings)
+    left = max(deadline - time.monotonic(), limit / 10)
+    proof = prove([raw, result.xreplace(meaning)], [result, whole], timeout=left)
+    if proof.reason.startswith("no decision within"):
+        proof = proof._replace(reason=f"no decision within {limit:g} s")
+    plain = {x: sympy.Symbol(x.name, real=True) for v, x in letters.items() if not _is_symbol(v)}
+
+    def shown(x: Any) -> Any:  # what is known of a letter's sign was of use, and would be in the way of who compares
+        return x if x is None else x.xreplace(plain)
+
+    return Derivation(
+        shown(letters[loss]),
+        shown(letters[wrt]),
+        tuple(
+            Link(shown(link.above), shown(link.below), link.rules, shown(link.local), shown(link.total))
+            for link in links
+        ),
+        shown(result if proof else raw),
+        proof,
+        {shown(letter): shown(x) for letter, x in meanings.items()},
+    )
 
 
 def _depending(order: Iterable[Node], wrt: Node) -> set[Node]:
@@ -206,40 +231,64 @@ def _depending(order: Iterable[Node], wrt: Node) -> set[Node]:
     return found
 
 
-def _letters(order: list[Node], between: set[Node], loss: Node, wrt: Node) -> dict[Node, Any]:
-    """A symbol for each node that bears a letter."""
+def _letters(order: list[Node], between: set[Node], loss: Node, wrt: Node) -> tuple[dict[Node, Any], bool]:
+    """A symbol for each node that bears a letter, and whether the user gave names to those on the way.
+
+    Of a letter is known what the letters below it tell of its sign: of what stands for e^x, that it is positive.
+    """
     import sympy
 
-    made = [node for node in order if node.rule is not None and node not in (loss, wrt)]
-    named = [node for node in made if node.name]
-    inside = [node for node in made if node in between]
-    names = {node: node.name for node in named}
-    if not any(node in between for node in named):
-        names |= {node: f"v{number}" for number, node in enumerate(inside, 1)}
+    made = [node for node in order if node.rule is not None and node is not loss and node is not wrt]
+    names = {node: str(node.name) for node in made if node.name}
+    named = any(node in between for node in names)
+    if not named:
+        names |= {node: f"v{number}" for number, node in enumerate((u for u in made if u in between), 1)}
+    many = sum(node in between for node in names)
+    if many > MOST:
+        raise ValueError(
+            f"derive: {many} letters are on the way from {loss._described()} to {wrt._described()}, of at most {MOST}: "
+            f"give names to the few nodes that matter, at {sites.here()}"
+        )
     taken = {node.name for node in order if node.name} | set(names.values())
     names[loss] = loss.name or next(letter for letter in ("C", "L", "C0", "L0", "loss") if letter not in taken)
     names[wrt] = wrt.name or next(letter for letter in ("x", "w", "x0", "w0", "wrt") if letter not in taken)
-    letters = {node: sympy.Symbol(str(name), real=True) for node, name in names.items()}
-    if wrt.rule is None and isinstance(wrt._data, sympy.Symbol):
-        letters[wrt] = wrt._data
-    leaves = [leaf(node).free_symbols for node in order if node.rule is None and node is not wrt]
-    used = [s.name for s in (*letters.values(), *set().union(*leaves))]
-    twice = [s.name for s in letters.values() if used.count(s.name) > 1]
-    if twice:
-        raise ValueError(f"derive: two nodes are called {min(twice)!r}, at {sites.here()}")
-    return letters
+    letters: dict[Node, Any] = {}
+    used: set[str] = set()
+    for node in order:
+        if node not in names:
+            if node.rule is None:
+                used.update(symbol.name for symbol in leaf(node).free_symbols)
+            continue
+        if names[node] in used:
+            raise ValueError(f"derive: two nodes are called {names[node]!r}, at {sites.here()}")
+        used.add(names[node])
+        between_them = node.rule is not None and node is not loss and node is not wrt
+        signs = _known_signs(replayed(node, letters, "derive")[node]) if between_them else {}
+        letters[node] = node._data if _is_symbol(node) else sympy.Symbol(names[node], real=True, **signs)
+    return letters, named
+
+
+def _is_symbol(node: Node) -> bool:
+    import sympy
+
+    return node.rule is None and isinstance(node._data, sympy.Symbol)
+
+
+def _known_signs(x: Any) -> dict[str, bool]:
+    return {word: True for word in SIGNS if getattr(x, f"is_{word}")}
 
 
 def _links(
-    order: list[Node], letters: dict[Node, Any], loss: Node, wrt: Node, tidied: Callable[[Any], Any]
-) -> tuple[list[Link], dict[Node, tuple[Any, Any]]]:
+    order: list[Node], between: set[Node], letters: dict[Node, Any], loss: Node, wrt: Node,
+    tidied: Callable[[Any], Any],
+) -> tuple[list[Link], dict[Node, tuple[Any, Any]]]:  # fmt: skip
     """All links, from the loss downwards, and for each letter below it the derivative as it stands, and tidied."""
     import sympy
 
-    on_the_way = _depending(order, wrt)
     totals: dict[Node, Any] = {loss: (sympy.Integer(1), sympy.Integer(1))}
     links: list[Link] = []
     waiting: dict[Node, list[tuple[Node, Any, tuple[str, ...]]]] = {}
+    held = {v: Value(x) for v, x in letters.items()}
     for node in reversed(order):
         if node is not loss and node in waiting:
             parts = waiting[node]
@@ -249,26 +298,27 @@ def _links(
                 done = totals[node][1] if number == len(parts) else None
                 links.append(Link(letters[u], letters[node], rules, local, done))
         if node in totals and node is not wrt:
-            for v, local, rules in _below(node, loss, letters, on_the_way):
+            del held[node]  # those above are done with it
+            for v, local, rules in _below(node, loss, letters[node], held, between):
                 waiting.setdefault(v, []).append((node, local, rules))
     return links, totals
 
 
 def _below(
-    node: Node, loss: Node, letters: dict[Node, Any], on_the_way: set[Node]
+    node: Node, loss: Node, letter: Any, held: dict[Node, Value], between: set[Node]
 ) -> list[tuple[Node, Any, tuple[str, ...]]]:
     """The letters right below a node: each with the local derivative and the rules on the way."""
-    held = {v: Value(x) for v, x in letters.items() if v is not node}
+    segment = order_from(node, held)
     with enable_grad():
-        segment = order_from(node, held)
         inner = _run(segment, held)
     if node is not loss:
-        inner[node]._data = letters[node]  # dA/dZ in terms of A, as its rule has it: A (1 - A)
-    found = [v for v in segment if v in held and v in on_the_way]
+        inner[node]._data = letter  # dA/dZ in terms of A, as its rule has it: A (1 - A)
+    found = [v for v in segment if v in held and v in between]
     locals_ = grad(inner[node], [held[v] for v in found])
     links = []
     for v, local in zip(found, locals_, strict=True):
-        made = [u for u in reversed(segment) if u not in held and u in _depending(segment, v)]
+        on_the_way = _depending(segment, v)
+        made = [u for u in reversed(segment) if u not in held and u in on_the_way]
         rules = tuple(dict.fromkeys(u.rule.__name__ for u in made if u.rule))
         links.append((v, _signed(rational(local)), rules))
     return links
@@ -290,43 +340,54 @@ def _signed(x: Any) -> Any:
 
 def _computed(node: Node, letters: dict[Node, Any]) -> Any:
     """A node in terms of the letters right below it."""
-    return replayed(node, {v: x for v, x in letters.items() if v is not node})[node]
+    return replayed(node, {v: x for v, x in letters.items() if v is not node}, "derive")[node]
 
 
 def _run(segment: Iterable[Node], held: dict[Node, Value]) -> dict[Node, Any]:
     """The nodes made again, of Values of symbols."""
-    made: dict[Node, Any] = dict(held)
+    made: dict[Node, Any] = {}
     for node in segment:
-        if node not in made:
-            if node.rule is None:
-                made[node] = Value(leaf(node))
-            else:
-                made[node] = node.rule(*(made[x] if isinstance(x, Node) else x for x in node.inputs), **node.parameters)
+        if node in held:
+            made[node] = held[node]
+        elif node.rule is None:
+            made[node] = Value(leaf(node))
+        else:
+            made[node] = node.rule(*(made[x] if isinstance(x, Node) else x for x in node.inputs), **node.parameters)
     return made
 
 
 def _gradient(loss: Node, wrt: Node, letters: dict[Node, Any]) -> tuple[Any, dict[Node, Any]]:
     """The gradient of the whole graph in one pass, and the expression of each node, both in the leaves and wrt."""
+    expressions = replayed(loss, {wrt: letters[wrt]}, "derive")  # which refuses what is too large
     start = {wrt: Value(letters[wrt])}
     with enable_grad():
         made = _run(order_from(loss, start), start)
     (whole,) = grad(made[loss], start[wrt])
-    return whole, replayed(loss, {wrt: letters[wrt]})
+    return whole, expressions
 
 
 class _Tidying:
-    """Short forms, found in another process within a limit; where it is reached, the form given stays."""
+    """Short forms, found in another process before a deadline; where it is reached, the form given stays."""
 
-    def __init__(self, limit: float) -> None:
-        self._limit = limit
+    def __init__(self, deadline: float) -> None:
+        self._deadline = deadline
         self._known: dict[Any, Any] = {}
 
     def __call__(self, x: Any) -> Any:
-        from microgrid import algebra, background
+        from microgrid import algebra
 
         if x not in self._known:
-            try:
-                self._known[x] = background.call(algebra.tidied, x, timeout=self._limit) if x.args else x
-            except (background.FailedError, background.OutOfTimeError, ValueError):
-                self._known[x] = x
+            short = self._found(algebra.tidied_apart, x) if x.args else x
+            self._known[x] = self._found(algebra.tidied, short) if algebra.related(short) else short
         return self._known[x]
+
+    def _found(self, tidied: Callable[[Any], Any], x: Any) -> Any:
+        from microgrid import background
+
+        left = self._deadline - time.monotonic()
+        if left <= 0.1:  # no process answers within that
+            return x
+        try:
+            return background.call(tidied, x, timeout=left / 2)  # the other half is for what comes after
+        except (background.FailedError, background.OutOfTimeError, RecursionError, ValueError):
+            return x

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from microgrid import modes, sites
+from microgrid import kinds, modes, sites
 from microgrid.derivatives import grad
 from microgrid.graph import Node
 from microgrid.pullback import is_linear
@@ -366,4 +366,9 @@ def _float64(name: str, x: Any, position: int) -> Any:
         raise ValueError(
             f"{name}: input {position} is {x.dtype}: differences need float64: use .astype(float), at {sites.here()}"
         )
-    return np.array(x._data) if isinstance(x, Tensor) else np.array(x._data, dtype=float)
+    if isinstance(x, Value) and not isinstance(x._data, float):
+        kind = kinds.kind_of(x._data).name
+        raise TypeError(
+            f"{name}: input {position} is {kind}, {x._data!s:.60}: differences need floats, at {sites.here()}"
+        )
+    return np.array(x._data)

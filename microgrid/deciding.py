@@ -134,7 +134,8 @@ class Domain:
     """The points at which assumptions hold, mapped from independent symbols without bounds.
 
     An equation is solved for a symbol that it holds linearly. A symbol above a is a + u, where u is positive; below b,
-    b - u; between a and b, a + (b - a)/(1 + u). Other relations choose the points to look at, and help no proof.
+    b - u; between a and b, a + (b - a)/(1 + u); from a to b with both ends, a + (b - a)(1 + t)^2/(2 (1 + t^2)). Other
+    relations choose the points to look at, and help no proof.
     """
 
     def __init__(self, symbols: set[Any], assumptions: Sequence[Any]) -> None:
@@ -149,6 +150,7 @@ class Domain:
             if not (isinstance(relation, sympy.Eq) and self._solve(relation.lhs - relation.rhs)):
                 rest.append(relation)
         solved = {s for s, _ in self._inside}
+        self._solved = bool(solved)
         for s in self._symbols:
             if s not in solved:
                 self._bound(s, [self._substituted(r) for r in rest])
@@ -182,6 +184,13 @@ class Domain:
             x = s
         elif low and high and low[1] and high[1]:
             x = low[0] + (high[0] - low[0]) / (1 + sympy.Dummy(s.name, positive=True))
+        elif low and high and low[1]:
+            x = low[0] + (high[0] - low[0]) / (1 + sympy.Dummy(s.name, nonnegative=True))
+        elif low and high and high[1]:
+            x = high[0] - (high[0] - low[0]) / (1 + sympy.Dummy(s.name, nonnegative=True))
+        elif low and high:  # (1 + t)^2 / (2 (1 + t^2)) goes from 0, at t = -1, to 1, at t = 1
+            t = sympy.Dummy(s.name, real=True)
+            x = low[0] + (high[0] - low[0]) * (1 + t) ** 2 / (2 * (1 + t**2))
         elif low:
             x = low[0] + sympy.Dummy(s.name, **{"positive" if low[1] else "nonnegative": True})
         elif high:
@@ -193,11 +202,14 @@ class Domain:
 
     def points(self) -> Iterator[dict[Any, Any]]:
         """Rational points that satisfy the assumptions, always the same ones; finitely many."""
-        chance = random.Random(7)
+        chance, scale = random.Random(7), random.Random(8)
         images = {s: self.inside(s) for s in self._symbols}
         free = sorted(set().union(*(x.free_symbols for x in images.values())), key=lambda s: s.sort_key())
         for _ in range(50 * (FEW + MANY) if free else 1):
             at = {u: _drawn(u, chance) for u in free}
+            if self._solved:  # of many positive numbers that add up to one, each is small
+                small = scale.choice((1, len(free), 4 * len(free)))
+                at = {u: x / small if u.is_nonnegative and not u.is_integer else x for u, x in at.items()}
             point = {s: x.xreplace(at) for s, x in images.items()}
             fits = all(_admitted(s, x) for s, x in point.items())
             if fits and all(relation.subs(point) == sympy.true for relation in self._assumptions):

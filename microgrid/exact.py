@@ -32,7 +32,7 @@ def _fractions() -> tuple[kinds.Kind, list[type]]:
         "abs": abs, "sign": lambda x: (x > 0) - (x < 0), "where": lambda c, x, y: x if c else y,
         "maximum": lambda x, y: x if x >= y else y, "minimum": lambda x, y: x if x <= y else y,
     }  # fmt: skip
-    return kinds.Kind("a fraction", 2, exact, one=lambda x: Fraction(1)), [Fraction]
+    return ExactKind("a fraction", 2, exact, one=lambda x: Fraction(1)), [Fraction]
 
 
 def _mpmath() -> tuple[kinds.Kind, list[type]]:
@@ -45,7 +45,7 @@ def _mpmath() -> tuple[kinds.Kind, list[type]]:
         "where": lambda c, x, y: x if c else y,
         "maximum": lambda x, y: x if x >= y else y, "minimum": lambda x, y: x if x <= y else y,
     }  # fmt: skip
-    return kinds.Kind("an mpmath number", 3, precise, one=lambda x: m.mpf(1)), [m.mpf, m.mpc, type(m.pi)]
+    return ExactKind("an mpmath number", 3, precise, one=lambda x: m.mpf(1)), [m.mpf, m.mpc, type(m.pi)]
 
 
 def _sympy() -> tuple[kinds.Kind, list[type]]:
@@ -63,6 +63,20 @@ def _sympy() -> tuple[kinds.Kind, list[type]]:
         "binary_cross_entropy_with_logits": lambda x, y: s.log(1 + s.exp(x)) - y * x,
     }  # fmt: skip
     return SymbolKind("a symbol", 4, symbolic, one=lambda x: s.Integer(1)), [s.Basic]
+
+
+class ExactKind(kinds.Kind):
+    """Fractions and mpmath's numbers, among which nothing stands for 1/0."""
+
+    def apply(self, rule: type[Rule], inputs: Sequence[Any], parameters: dict[str, Any]) -> Any:
+        try:
+            return super().apply(rule, inputs, parameters)
+        except ZeroDivisionError:
+            numbers = ", ".join(map(str, inputs))
+            raise ZeroDivisionError(
+                f"{rule.__name__}: {numbers:.80}: a division by zero, for which {self.name} has no infinity, as a "
+                f"float has, at {sites.here()}"
+            ) from None
 
 
 class SymbolKind(kinds.Kind):
@@ -101,9 +115,13 @@ def _where(c: Any, x: Any, y: Any) -> Any:
         return x if c else y
     except TypeError:
         names = ", ".join(sorted(map(str, c.free_symbols)))
+        advice = (
+            f'say more of {names}, as mg.symbols("{names}", positive=True) does'
+            if len(c.free_symbols) == 1
+            else f"nothing that is said of {names} by itself tells; the larger of x and y is (x + y + abs(x - y))/2"
+        )
         raise UndecidedChoiceError(
-            f"has no meaning for a symbol of which it is not known whether {c}: say more of {names}, as "
-            f'mg.symbols("{names}", positive=True) does'
+            f"has no meaning for a symbol of which it is not known whether {c}: {advice}"
         ) from None
 
 

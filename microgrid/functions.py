@@ -6,7 +6,7 @@ import builtins
 import functools
 import itertools
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -14,9 +14,6 @@ from microgrid import kinds, rules, sites
 from microgrid.graph import Node
 from microgrid.rule import Rule
 from microgrid.shapes import Axis, Shape
-
-if TYPE_CHECKING:
-    from microgrid.tensor import Tensor
 
 __microgrid_machinery__ = True
 

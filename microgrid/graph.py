@@ -219,6 +219,7 @@ class Node:
         Returns the node. `MICROGRID_STEP=0` in the environment turns it off.
         """
         self._note("breakpoint", bool(on))
+        _Passes.breakpoints = True
         return self
 
     def requires_grad_(self, requires_grad: bool = True) -> Self:
@@ -383,7 +384,14 @@ class _NodeKind(kinds.Kind):
         if z is None:
             raise TypeError("its value is None: does the function lack a `return`?")
         face = kinds.kind_of(z).face
-        z, differentiable = face._held(z)
+        try:
+            z, differentiable = face._held(z)
+        except TypeError:
+            if kind.rank < 2:
+                raise
+            raise TypeError(
+                f"{kind.name} and a Tensor do not mix: make it a float; a vector of such numbers is a list of Values"
+            ) from None
         if modes.special.count:
             recorded = recorded and modes.is_grad_enabled()
             if (watch := modes.anomalies()) is not None:
@@ -501,6 +509,22 @@ class Walk:
                 shares = self.hand_on(node, g, differentiate(node, g, self.wanted, self.create_graph))
             yield node, g, shares
 
+    def run(self) -> None:
+        """The whole walk, where nobody looks on: `arrive` and `hand_on` written out, without a call for each node."""
+        gradients, watched = self.gradients, self.watch is not None
+        for node in reversed(self.order):
+            g = gradients.get(node) if node._extra is None else self.arrive(node)
+            if g is None or node.rule is None:
+                continue
+            shares = differentiate(node, g, self.wanted, self.create_graph)
+            if watched:
+                self.hand_on(node, g, shares)
+                continue
+            for position, share in shares:
+                x = node.inputs[position]
+                before = gradients.get(x)
+                gradients[x] = share if before is None else before + share
+
     def arrive(self, node: Node) -> Any:
         """The node's gradient, as its hooks leave it; None where the walk does not reach it."""
         g = self.gradients.get(node)
@@ -617,6 +641,7 @@ class _Passes:
     """One pass at a time stores gradients: leaves may be shared between threads."""
 
     lock = threading.RLock()
+    breakpoints = False  # whether a node ever had one
     nested = False  # whether a fast pass runs, and what asks is a rule called by it
 
 
@@ -634,7 +659,8 @@ def backward(
         seed = seeded(root, gradient, create_graph)
         order = topological_order(root)
         stop = True if step else None
-        if step is None and (traced or any(node._extra and "breakpoint" in node._extra for node in order)):
+        broken = _Passes.breakpoints and any(node._extra and "breakpoint" in node._extra for node in order)
+        if step is None and (traced or broken):
             import microgrid.stepping  # only here, since it takes a while to import
 
             if microgrid.stepping.unasked(order):
@@ -674,12 +700,11 @@ def differentiated(
     With `stop` the walk is a function on the user's lines; True has a debugger stop at the first.
     """
     wanted = None if targets is None else paths_to(order, targets)
-    recording = modes.enable_grad() if create_graph else contextlib.nullcontext()
+    recording = modes.enable_grad() if create_graph and not modes.is_grad_enabled() else contextlib.nullcontext()
     with np.errstate(all="ignore"), recording:
         walk = Walk(order, gradients, wanted, create_graph)
         if stop is None:
-            for _ in walk:
-                pass
+            walk.run()
         else:
             import microgrid.stepping
 

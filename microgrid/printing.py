@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numbers
 import re
 from collections.abc import Callable, Iterable
+from fractions import Fraction
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -79,7 +81,8 @@ def latex(x: Any) -> str:
     def by_sympy(expression: Any) -> str:
         import sympy
 
-        return str(sympy.latex(expression, ln_notation=True))
+        letters = {symbol: _letter(symbol.name) for symbol in expression.atoms(sympy.Symbol)}  # as in a graph
+        return str(sympy.latex(expression, ln_notation=True, symbol_names=letters))
 
     return _printed(x, LATEX, by_sympy)
 
@@ -87,10 +90,12 @@ def latex(x: Any) -> str:
 def _printed(x: Any, style: Style, by_sympy: Callable[[Any], str]) -> str:
     if isinstance(x, Node):
         return by_sympy(x._data) if _symbolic(x._data) else _formula(x, style)
-    if isinstance(x, (float, int)) and not isinstance(x, bool):
-        return _number(x)
+    if isinstance(x, (numbers.Real, np.number)) and not isinstance(x, (bool, complex, np.complexfloating)):
+        return style.number(x)
     if _symbolic(x):
         return by_sympy(x)
+    if "mpmath" in libraries(type(x)):
+        return str(x)
     raise TypeError(
         f"{style.name}: expected a Value, a Tensor, a SymPy expression or a number, got {type(x).__name__}, "
         f"at {sites.here()}"
@@ -102,33 +107,63 @@ def _symbolic(x: Any) -> bool:
 
 
 def _formula(root: Node, style: Style) -> str:
+    order = order_from(root, {})
+    waiting = _uses(order, style)  # how often a piece is still needed: then it goes, or deep graphs would fill memory
     pieces: dict[Node, Piece] = {}
-    for node in order_from(root, {}):
+    for node in order:
         if node.rule is None:
             pieces[node] = _leaf(node, style)
             continue
-        inputs = [pieces[x] if isinstance(x, Node) else _constant(x) for x in node.inputs]
-        write = style.rules.get(node.rule.__name__)
+        inputs = [pieces[x] if isinstance(x, Node) else _constant(x, style) for x in node.inputs]
+        for x in node.inputs:
+            if isinstance(x, Node):
+                waiting[x] -= 1
+                if not waiting[x]:
+                    del pieces[x]
+        write = style.rules.get(node.rule.__name__) if node.rule.ours else None
         name, parameters = node.rule.__name__, node.parameters
         piece = write(*inputs) if write and not parameters else style.call(name, inputs, parameters)
         if len(piece.text) > LONGEST:
-            raise ValueError(f"{style.name}: the formula is longer than {LONGEST} letters, at {sites.here()}")
+            raise _too_long(style)
         pieces[node] = piece
     return pieces[root].text
 
 
+def _uses(order: Iterable[Node], style: Style) -> dict[Node, int]:
+    """How often each node is an input; of graphs that are too long for any way of writing them, an error at once."""
+    uses: dict[Node, int] = {}
+    least: dict[Node, int] = {}  # letters: a formula has its inputs in it, and something between them
+    for node in order:
+        uses[node] = 0
+        least[node] = 1
+        for x in node.inputs:
+            if isinstance(x, Node):
+                uses[x] += 1
+                least[node] += least[x]
+        if node.rule is not None and node.rule.__name__ == "positive":
+            least[node] -= 1
+        if least[node] > LONGEST:
+            raise _too_long(style)
+    return uses
+
+
+def _too_long(style: Style) -> ValueError:
+    return ValueError(f"{style.name}: the formula is longer than {LONGEST} letters, at {sites.here()}")
+
+
 def _leaf(node: Node, style: Style) -> Piece:
-    return Piece(style.letter(node.name), ATOM) if node.name else _constant(node._data)
+    return Piece(style.letter(node.name), ATOM) if node.name else _constant(node._data, style)
 
 
-def _constant(x: Any) -> Piece:
+def _constant(x: Any, style: Style) -> Piece:
     if isinstance(x, np.ndarray) and x.ndim:
         return Piece(f"array{x.shape}".replace(",)", ")"), ATOM)
-    text = _number(x.item() if isinstance(x, (np.ndarray, np.generic)) else x)
+    text = style.number(x.item() if isinstance(x, np.ndarray) else x)
     return Piece(text, ADDED if text.startswith("-") else ATOM if re.fullmatch(r"[\w.]+", text) else ADDED)
 
 
 def _number(x: Any) -> str:
+    x = x.item() if isinstance(x, np.generic) else x
     return str(int(x)) if isinstance(x, float) and x.is_integer() and abs(x) < 1e15 else str(x)
 
 
@@ -142,11 +177,12 @@ class Style(NamedTuple):
     rules: dict[str, Callable[..., Piece]]
     call: Callable[[str, Iterable[Piece], dict[str, Any]], Piece]
     letter: Callable[[str], str]
+    number: Callable[[Any], str]
 
 
-def _call(name: str, inputs: Iterable[Piece], parameters: dict[str, Any]) -> Piece:
-    words = [x.text for x in inputs] + [f"{key}={item}" for key, item in parameters.items() if item is not None]
-    return Piece(f"{name}({', '.join(words)})", ATOM)
+def _call(name: str, inputs: Iterable[Piece], parameters: dict[str, Any], shown: Callable[[str], str] = str) -> Piece:
+    words = [shown(f"{key}={item}") for key, item in parameters.items() if item is not None and item is not False]
+    return Piece(f"{name}({', '.join([*(x.text for x in inputs), *words])})", ATOM)
 
 
 TEXT = Style(
@@ -165,16 +201,34 @@ TEXT = Style(
     },
     _call,
     str,
+    _number,
 )
 
 
+SPECIAL = {
+    "\\": r"\backslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "^": r"\wedge{}", "_": r"\_",
+    "%": r"\%", "~": r"\sim{}", " ": r"\ ", "\n": r"\ ",
+}  # fmt: skip
+
+
+def _escaped(text: str) -> str:
+    """Text that stands in a formula as it is, whatever LaTeX would make of its letters."""
+    return "".join(SPECIAL.get(letter, letter) for letter in text)
+
+
 def _letter(name: str) -> str:
-    """A name in LaTeX: delta2 is a letter with an index, loss a word."""
-    if not (parts := re.fullmatch(r"([A-Za-z]+)_?(\w*)", name)):
-        return rf"\mathrm{{{name}}}".replace("_", r"\_")
+    """A name in LaTeX: delta2 is a letter with an index, w_1_2 one with two, loss a word."""
+    if not (parts := re.fullmatch(r"([A-Za-z]+)_?((?:[^\W_]+_)*[^\W_]*)", name)):
+        return rf"\mathrm{{{_escaped(name)}}}"
     word, index = parts.groups()
     word = f"\\{word}" if GREEK.fullmatch(word) else word if len(word) == 1 else rf"\mathrm{{{word}}}"
-    return f"{word}_{{{index}}}".replace("_{}", "")
+    return f"{word}_{{{index.replace('_', ',')}}}" if index else word
+
+
+def _latex_number(x: Any) -> str:
+    if isinstance(x, Fraction) and x.denominator != 1:
+        return ("-" if x < 0 else "") + rf"\frac{{{abs(x.numerator)}}}{{{x.denominator}}}"
+    return _number(x)
 
 
 ROUND = r"\left({}\right)"
@@ -208,6 +262,7 @@ LATEX = Style(
         "tanh": _function(r"\tanh"), "sigmoid": _function(r"\sigma"), "maximum": _function(r"\max"),
         "minimum": _function(r"\min"), "matmul": _times,
     },
-    lambda name, inputs, parameters: _call(r"\operatorname{" + name.replace("_", r"\_") + "}", inputs, parameters),
+    lambda name, inputs, parameters: _call(rf"\operatorname{{{_escaped(name)}}}", inputs, parameters, _escaped),
     _letter,
+    _latex_number,
 )  # fmt: skip

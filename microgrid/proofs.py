@@ -100,15 +100,18 @@ def prove(lhs: Any, rhs: Any, assumptions: Any = (), *, timeout: float = 10.0) -
     TypeError
         For what is no expression, or has symbols that are not real.
     ValueError
-        For shapes that differ, assumptions that contradict each other, numbers that are not finite, a timeout <= 0.
+        For shapes that differ, assumptions that contradict each other, two symbols of one name of which different
+        things are assumed, numbers that are not finite, a timeout <= 0.
     ImportError
         Without SymPy.
 
     Notes
     -----
     Functions are replaced by independent symbols, innermost first, and the difference is brought over a common
-    denominator: a numerator of zero is a proof. Otherwise both sides are evaluated by interval arithmetic at rational
-    points, always the same ones. An identity holds where both sides are real numbers: (x^2 - 1)/(x - 1) is x + 1.
+    denominator: a numerator of zero is a proof. Absolute values and the larger of two are among these functions; of
+    signs, and of functions of the user's own, little is known. Otherwise both sides are evaluated by interval
+    arithmetic at rational points, always the same ones. An identity holds where both sides are real numbers:
+    (x^2 - 1)/(x - 1) is x + 1.
     Where one of them is no real number over a whole region, as 2 ln x beside ln x^2 for x < 0, it is undecided unless
     assumptions keep out of it.
 
@@ -138,6 +141,8 @@ def prove(lhs: Any, rhs: Any, assumptions: Any = (), *, timeout: float = 10.0) -
         decision = background.call(deciding.decide, equations, relations, timeout=limit)
     except background.OutOfTimeError:
         return Proof("undecided", f"no decision within {limit:g} s", {}, (), None)
+    except RecursionError:
+        return Proof("undecided", TOO_DEEP, {}, (), None)
     except background.FailedError as error:
         return Proof("undecided", f"the search failed: {error}", {}, (), None)
     except ValueError as error:
@@ -233,7 +238,7 @@ def _is_pair(x: Any) -> bool:
     import sympy
     from sympy.logic.boolalg import BooleanAtom, BooleanFunction
 
-    relations = (bool, sympy.core.relational.Relational, BooleanAtom, BooleanFunction)  # a Symbol is SymPy's Boolean too
+    relations = (bool, sympy.core.relational.Relational, BooleanAtom, BooleanFunction)  # a Symbol is a Boolean too
     return (
         isinstance(x, tuple)
         and len(x) == 2
@@ -276,9 +281,13 @@ def _check_symbols(expressions: Iterable[Any]) -> None:
                 raise TypeError(f"prove: the symbol {e} stands for no real number, at {sites.here()}")
             other = named.setdefault(e.name, e)
             if other != e and not isinstance(e, sympy.Dummy) and not isinstance(other, sympy.Dummy):
-                one, two = (", ".join(f"{word}={holds}" for word, holds in sorted(x._assumptions_orig.items())) or "nothing"
-                            for x in (other, e))  # fmt: skip
                 raise ValueError(
-                    f"prove: two symbols are called {e.name}, of which different things are assumed ({one}; {two}): make "
-                    f"the symbol once, or give what else holds among the assumptions, at {sites.here()}"
+                    f"prove: two symbols are called {e.name}, of which different things are assumed "
+                    f"({_assumed(other)}; {_assumed(e)}): make the symbol once, or give what else holds among the "
+                    f"assumptions, at {sites.here()}"
                 )
+
+
+def _assumed(symbol: Any) -> str:
+    """What was said of a symbol when it was made."""
+    return ", ".join(f"{word}={holds}" for word, holds in sorted(symbol._assumptions_orig.items())) or "nothing"

@@ -33,8 +33,7 @@ class Pullback:
                 if z in self.wanted and seed is not None:
                     seed = z._wrap(seed) if recorded and not isinstance(seed, Node) else seed
                     gradients[z] = gradients[z] + seed if z in gradients else seed
-            for _ in Walk(self.order, gradients, self.wanted, recorded):
-                pass
+            Walk(self.order, gradients, self.wanted, recorded).run()
         return [gradients.get(x) for x in self.variables]
 
 

@@ -14,11 +14,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from microgrid import sites
-from microgrid.exact import needs_sympy, rational
-from microgrid.graph import Node, topological_order
+from microgrid.exact import needs_sympy, parts, rational
+from microgrid.graph import Node
 from microgrid.value import Value
 
 __microgrid_machinery__ = True
+
+LARGEST = 300_000  # parts of an expression; SymPy's own work grows with them, however many are shared
 
 
 def symbols(names: str | Iterable[str], *, requires_grad: bool = True, **assumptions: bool) -> Any:
@@ -109,7 +111,7 @@ def expression(node: Value) -> Any:
     TypeError
         For what is no Value; where the graph holds arrays; where a choice (relu, maximum) depends on a symbol.
     ValueError
-        Where two leaves have the same name.
+        Where two leaves have the same name; where the expression, which writes out what the graph shares, is too large.
     ImportError
         Without SymPy.
 
@@ -126,20 +128,28 @@ def expression(node: Value) -> Any:
     needs_sympy("expression")
     if not isinstance(node, Node):
         raise TypeError(f"expression: expected a Value, got {type(node).__name__}, at {sites.here()}")
-    return replayed(node, {})[node]
+    return replayed(node, {}, "expression")[node]
 
 
-def replayed(root: Node, given: Mapping[Node, Any]) -> dict[Node, Any]:
-    """For each node that the root is made from its expression; those given are not looked into."""
-    numbers = dict(given)
+def replayed(root: Node, given: Mapping[Node, Any], function: str) -> dict[Node, Any]:
+    """For each node that the root is made from its expression; those given are not looked into.
+
+    Raises
+    ------
+    TypeError, ValueError
+        In the name of the function that was called.
+    """
+    numbers: dict[Node, Any] = {}
     known: dict[int, tuple[Any, Any]] = {}
+    sizes: dict[int, int] = {}
     owners: dict[Any, Node] = {}
     for node in order_from(root, given):
-        if node in numbers:
+        if node in given:
+            numbers[node] = given[node]
             continue
         if not isinstance(node, Value):
             raise TypeError(
-                f"expression: {node._described()} is a Tensor: a symbol stands for one number, so make the graph of "
+                f"{function}: {node._described()} is a Tensor: a symbol stands for one number, so make the graph of "
                 f"Values, at {sites.here()}"
             )
         if node.rule is None:
@@ -147,13 +157,25 @@ def replayed(root: Node, given: Mapping[Node, Any]) -> dict[Node, Any]:
             for symbol in numbers[node].free_symbols:
                 if owners.setdefault(symbol, node) is not node and node.name == symbol.name:
                     raise ValueError(
-                        f"expression: {owners[symbol]._described()} and {node._described()} have the same name, "
+                        f"{function}: {owners[symbol]._described()} and {node._described()} have the same name, "
                         f"at {sites.here()}"
                     )
         else:
             inputs = [numbers[x] if isinstance(x, Node) else x for x in node.inputs]
             numbers[node] = rational(node.rule(*map(_exactly, inputs), **node.parameters), known)
+            if _size(numbers[node], sizes) > LARGEST:
+                raise ValueError(
+                    f"{function}: {node._described()} written out has more than {LARGEST} parts, since an expression "
+                    f"repeats what a graph shares, at {sites.here()}"
+                )
     return numbers
+
+
+def _size(expression: Any, known: dict[int, int]) -> int:
+    """How many parts an expression has, written out; what is known of parts that live is used, and added to."""
+    for e in parts(expression, known):
+        known[id(e)] = 1 + sum(known[id(a)] for a in e.args)
+    return known[id(expression)]
 
 
 def _exactly(x: Any) -> Any:
@@ -161,14 +183,14 @@ def _exactly(x: Any) -> Any:
 
 
 def order_from(root: Node, given: Mapping[Node, Any]) -> list[Node]:
-    """The nodes between those given and the root, each after its inputs."""
+    """The nodes between those given and the root, each after its inputs: as `topological_order`, which goes on."""
     needed, waiting = {root}, [root]
     for node in waiting:
         for x in node.inputs if node not in given else ():
             if isinstance(x, Node) and x not in needed:
                 needed.add(x)
                 waiting.append(x)
-    return [node for node in topological_order(root) if node in needed]
+    return sorted(waiting, key=lambda node: (node.rule is not None, node._number))
 
 
 def leaf(node: Node) -> Any:

@@ -20,6 +20,8 @@ REAL = "fiub"  # NumPy's letters for floats, integers signed and unsigned, and b
 class Tensor(Node):
     """An array that records what is computed from it.
 
+    torch's function `torch.tensor(data)` is this class, `mg.Tensor(data)`; `mg.tensor` is the module that it stands in.
+
     Parameters
     ----------
     data : array_like of numbers

@@ -84,11 +84,15 @@ def value_and_grad(func: Function, argnums: ArgNums = 0, has_aux: bool = False) 
     >>> mg.value_and_grad(loss)({"W": 2.0, "b": 1.0}, np.array([0.0, 1.0]))
     (array(10.), {'W': 6.0, 'b': 8.0})
     """
-    _check_transform("value_and_grad", func, argnums)
+    return _both("value_and_grad", func, argnums, has_aux)
 
-    @_named_after(func, "value_and_grad")
+
+def _both(name: str, func: Function, argnums: ArgNums, has_aux: bool) -> Function:
+    _check_transform(name, func, argnums)
+
+    @_named_after(func, name)
     def transformed(*args: Any, **keywords: Any) -> Any:
-        run = Run("value_and_grad", func, args, keywords, argnums, has_aux)
+        run = Run(name, func, args, keywords, argnums, has_aux)
         gradient = run.contained(run.pull([run.seed_of_one_number()], run.outside), run.outside)
         return ((run.value(), run.aux()) if has_aux else run.value()), gradient
 
@@ -97,8 +101,7 @@ def value_and_grad(func: Function, argnums: ArgNums = 0, has_aux: bool = False) 
 
 def grad(func: Function, argnums: ArgNums = 0, has_aux: bool = False) -> Function:
     """The function that gives the gradient of `func`, or (gradient, aux): see `value_and_grad`; `mg.grad(func)`."""
-    _check_transform("grad", func, argnums)
-    both = value_and_grad(func, argnums, has_aux)
+    both = _both("grad", func, argnums, has_aux)
 
     @_named_after(func, "grad")
     def transformed(*args: Any, **keywords: Any) -> Any:

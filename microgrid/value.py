@@ -265,6 +265,64 @@ class GeneralValue(Value):
     def _fast_backward(self) -> bool:
         return False
 
+    # ------------------------------------------------------------------ what one number has no meaning for
+
+    def _none(self, operation: str, advice: str = "") -> TypeError:
+        what = f"{kinds.kind_of(self._data).name}, {self._data!s:.60}"
+        return TypeError(f"{operation}: has no meaning for {what}{advice}, at {sites.here()}")
+
+    def _refused(self, operation: str, other: Any) -> Any:
+        if isinstance(other, Node) and not isinstance(other, Value):
+            return NotImplemented  # a Tensor says for itself what is wrong
+        raise self._none(operation)
+
+    def __getitem__(self, at: Any) -> Any:
+        raise self._none("indexing", ": it is one number")
+
+    def __len__(self) -> int:
+        raise self._none("len", ": it is one number")
+
+    def __iter__(self) -> Any:
+        raise self._none("iterating", ": it is one number")
+
+    def __round__(self, digits: Any = None) -> Any:
+        raise self._none("round")
+
+    def __matmul__(self, other: Any) -> Any:
+        return self._refused("@", other)
+
+    def __floordiv__(self, other: Any) -> Any:
+        return self._refused("//", other)
+
+    def __mod__(self, other: Any) -> Any:
+        return self._refused("%", other)
+
+    __rmatmul__, __rfloordiv__, __rmod__ = __matmul__, __floordiv__, __mod__
+
+    def _converted(self, convert: Callable[[Any], Any], operation: str) -> Any:
+        try:
+            return convert(self._data)
+        except (TypeError, ValueError):
+            advice = ": give its symbols numbers first, .data.subs({symbol: number})"
+            raise self._none(operation, advice if hasattr(self._data, "subs") else "") from None
+
+    def __float__(self) -> float:
+        number: float = self._converted(float, "float")
+        sites.warn_of_leaving(self, "float")
+        return number
+
+    def __int__(self) -> int:
+        number: int = self._converted(int, "int")
+        sites.warn_of_leaving(self, "int")
+        return number
+
+    def __format__(self, spec: str) -> str:
+        text: str = self._converted(lambda number: format(number, spec), f"format {spec!r}") if spec else str(self)
+        return text
+
+
+GeneralValue.__name__ = Value.__name__  # what Python's own messages call it
+
 
 def _class_for(data: Any) -> type[Value]:
     """Value for what becomes a float, GeneralValue for other numbers that a rule can run on."""

@@ -136,6 +136,77 @@ def test_what_cannot_be_proved_in_time_is_said(monkeypatch: pytest.MonkeyPatch) 
     assert r"\text{(undecided)}" in derivation.latex()
 
 
+def test_one_deadline_for_all_links(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each search gets a part of what is left, so that all of them together keep the limit."""
+    from microgrid import background
+
+    given: list[float] = []
+
+    def late(*args: Any, timeout: float) -> Any:
+        given.append(timeout)
+        raise background.OutOfTimeError
+
+    clock = iter(range(1000))
+    monkeypatch.setattr(background, "call", late)
+    monkeypatch.setattr("microgrid.chain_rule.time.monotonic", lambda: float(next(clock)))  # a second a look
+    W, *_, C = neuron()
+    mg.derive(C, W, timeout=10)
+    assert len(given) == 4  # three short forms and the proof
+    assert given[:-1] == sorted(given[:-1], reverse=True)
+    assert all(seconds <= 5 for seconds in given[:-1])
+    assert given[-1] < 10
+
+
+def test_functions_are_opaque_first() -> None:
+    """A product of cosines of cosines needs no trigonometry: five links are derived at once, and proved."""
+    v = mg.Value(0.5, name="v")
+    s = v
+    for _ in range(6):
+        s = mg.sin(s)
+    derivation = mg.derive(s, v)
+    assert derivation.proof
+    assert derivation.result == sympy.prod([sympy.cos(u) for u in (sympy.Symbol("v", real=True), *derivation.meanings)])
+
+
+@pytest.mark.slow
+def test_many_letters_are_refused() -> None:
+    """Names on a few nodes make it readable; and then the nodes between cost nothing each."""
+    x = mg.Value(0.5, name="x")
+    z = x
+    for _ in range(3000):
+        z = z + x
+    with pytest.raises(ValueError, match=r"derive: 2999 letters are .* at most 100: give names .*test_chain"):
+        mg.derive(z, x)
+    z.name = "z"
+    assert mg.derive(z * z, x).result == 6002 * sympy.Symbol("z", real=True)
+
+
+def test_nodes_of_one_number_are_not_one_node() -> None:
+    """A letter whose number is that of the loss, or of the leaf, is a letter all the same."""
+    x = mg.Value(2.0, name="x")
+    a = x * 1
+    b = a * 1
+    a.name, b.name = "a", "b"
+    C = b * 1
+    assert str(mg.derive(C, x)).startswith("dC/dx = dC/db * db/da * da/dx\n")
+
+
+def test_letters_keep_what_is_known_of_their_sign() -> None:
+    """relu of a positive node is that node, whether or not it has a name; as in e^x, which is positive itself."""
+    p, x = mg.symbols("p", positive=True), mg.symbols("x")
+    for name in ("N", None):
+        N = p * 2
+        N.name = name
+        assert mg.derive(mg.relu(N) * p, p).proof
+        E = mg.exp(x)
+        E.name = name
+        assert mg.derive(abs(E), x).proof
+    N = mg.Value(2.0, name="p") * 2
+    N.name, p = "N", N.inputs[0]
+    with pytest.raises(TypeError, match=r"relu: .* say more of N"):
+        mg.derive(mg.relu(N), p)
+
+
 def test_errors_are_the_users() -> None:
     W, _, _, _, Z, A, C = neuron()
     with pytest.raises(ValueError, match=r"derive: .*'C'.* does not depend on Value.*, at test_chain_rule\.py"):

@@ -369,7 +369,7 @@ NONLINEAR = {
 
 
 @pytest.mark.parametrize("fast", [False, True])
-@pytest.mark.parametrize("make", [mg.Value, lambda x: mg.Tensor([x, 2 * x], requires_grad=True)], ids=["Value", "Tensor"])
+@pytest.mark.parametrize("make", [mg.Value, lambda x: leaf(x, 2 * x)], ids=["Value", "Tensor"])
 @pytest.mark.parametrize("wrt", NONLINEAR.values(), ids=NONLINEAR)
 def test_a_derivative_that_is_not_linear_in_g_does_not_pass(wrt, make, fast):
     """Each of these is right where g = 1, as it is in the gradient of x^2 alone, and wrong within a larger formula."""

@@ -20,6 +20,7 @@ p = sympy.Symbol("p", positive=True)
 n = sympy.Symbol("n", integer=True)
 plain = sympy.Symbol("plain")
 ys = sympy.symbols("y1:4", positive=True)
+labels = sympy.symbols("l1:13", positive=True)
 zs = sympy.symbols("z1:4", real=True)
 softmax = [exp(z) / sum(map(exp, zs)) for z in zs]
 C = -sum(t * log(a) for t, a in zip(ys, softmax, strict=True))
@@ -43,7 +44,14 @@ CASES: list[tuple[str, Any, Any, list[Any]]] = [
     ("refuted", x, x + Rational(1, 10**12), []), ("refuted", exp(x), exp(x) + x / 10**90, []),
     ("refuted", tan(x + y), (tan(x) + tan(y)) / (1 + tan(x) * tan(y)), []),
     ("refuted", (-1) ** n, sympy.Integer(1), []), ("proved", sympy.cos(2 * pi * n), sympy.Integer(1), []),
-    ("refuted", Max(x, 0), x, []), ("proved", Max(p, 0), p, []), ("undecided", Max(x, y) + Min(x, y), x + y, []),
+    ("refuted", Max(x, 0), x, []), ("proved", Max(p, 0), p, []), ("proved", Max(x, y) + Min(x, y), x + y, []),
+    ("proved", Max(x, y), (x + y + Abs(x - y)) / 2, []), ("refuted", Max(x, y), (x + y - Abs(x - y)) / 2, []),
+    ("proved", Abs(x * y), Abs(x) * Abs(y), []), ("proved", Abs(x / y), Abs(x) / Abs(y), []),
+    ("refuted", Abs(x + y), Abs(x) + Abs(y), []), ("undecided", sympy.sign(x) ** 2, sympy.Integer(1), []),
+    ("proved", Abs(1 - x), 1 - x, [x >= 0, x <= 1]), ("proved", Abs(1 - x), 1 - x, [x > 0, x <= 1]),
+    ("proved", Abs(1 - x), 1 - x, [x >= 0, x < 1]), ("refuted", Abs(1 - x), 1 - x, [x >= 0, x <= 2]),
+    ("proved", x, sympy.Integer(1), [x >= 1, x <= 1]), ("refuted", Abs(1 - 2 * x), 1 - 2 * x, [x > 0, x <= 1]),
+    ("proved", x * sum(labels), x, [Eq(sum(labels), 1)]), ("refuted", x * sum(labels[1:]), x, [Eq(sum(labels), 1)]),
     ("refuted", sympy.atan(x), x, []), ("refuted", sympy.sign(x), x / p, []),
     ("refuted", sympy.Piecewise((x, x > 0), (0, True)), x, []),
     ("undecided", log(-1 - x**2) + 1, log(-1 - x**2) + 1, []),

@@ -44,6 +44,7 @@ def torch_functions(torch: Any) -> dict[Any, Callable[..., Any]]:
         rules.max: over_axes(torch.amax),
         rules.min: over_axes(torch.amin),
         rules.norm: over_axes(torch.linalg.vector_norm),
+        rules.positive: torch.positive,
         rules.power: torch.pow,
         rules.softplus: F.softplus,
         rules.logsigmoid: F.logsigmoid,

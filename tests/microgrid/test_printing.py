@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from fractions import Fraction
 from typing import Any
 
+import mpmath
+import numpy as np
 import pytest
 import sympy
 from hypothesis import given, settings, strategies as st
@@ -27,11 +31,14 @@ TABLE: list[tuple[Any, str, str]] = [
     (w + -3.5, "w + (-3.5)", r"w + \left(-3.5\right)"),
     (mg.log(mg.exp(w)), "log(exp(w))", r"\ln\left(e^{w}\right)"),
     (mg.sqrt(abs(w)), "sqrt(abs(w))", r"\sqrt{\left|w\right|}"),
-    (mg.leaky_relu(w), "leaky_relu(w, negative_slope=0.01)", r"\operatorname{leaky\_relu}(w, negative_slope=0.01)"),
+    (mg.leaky_relu(w), "leaky_relu(w, negative_slope=0.01)", r"\operatorname{leaky\_relu}(w, negative\_slope=0.01)"),
     (mg.maximum(w, 0), "maximum(w, 0)", r"\max\left(w, 0\right)"),
     (mg.square(w + x), "(w + x)**2", r"\left(w + x\right)^{2}"),
     (mg.symbols("t") ** 2 / 3, "t**2/3", r"\frac{t^{2}}{3}"),
     (sympy.log(sympy.Symbol("u")), "log(u)", r"\ln{\left(u \right)}"),
+    (Fraction(-1, 3), "-1/3", r"-\frac{1}{3}"), (Fraction(4), "4", "4"), (np.float64(2.5), "2.5", "2.5"),
+    (np.int64(3), "3", "3"), (mpmath.mpf("0.5"), "0.5", "0.5"),
+    (mg.sum(mg.Tensor([1.0, 2.0], requires_grad=True)), "sum(array(2))", r"\operatorname{sum}(array(2))"),
     (3.0, "3", "3"), (2, "2", "2"), (mg.Value(0.5), "0.5", "0.5"),
 ]  # fmt: skip
 
@@ -47,6 +54,40 @@ def test_names_in_latex() -> None:
         "delta2": r"\delta_{2}", "W_1": "W_{1}", "z": "z", "loss": r"\mathrm{loss}", "w11": "w_{11}", "eta": r"\eta",
     }.items():  # fmt: skip
         assert mg.latex(mg.Value(1.0, name=name)) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("a b", r"\mathrm{a\ b}"), ("x%y", r"\mathrm{x\%y}"), ("x#", r"\mathrm{x\#}"), ("a&b", r"\mathrm{a\&b}"),
+        ("$x$", r"\mathrm{\$x\$}"), ("A^{[1]}", r"\mathrm{A\wedge{}\{[1]\}}"), ("x~", r"\mathrm{x\sim{}}"),
+        (r"\input{f}", r"\mathrm{\backslash{}input\{f\}}"), ("_", r"\mathrm{\_}"), ("w_1_2", "w_{1,2}"),
+        ("x__1", r"\mathrm{x\_\_1}"), ("delta_l", r"\delta_{l}"),
+    ],
+)  # fmt: skip
+def test_names_are_escaped_and_the_same_everywhere(name: str, expected: str) -> None:
+    """A name is text, not LaTeX: in a graph, in an expression of symbols and in a derivation."""
+    v = mg.Value(0.5, name=name)
+    assert mg.latex(v) == mg.latex(sympy.Symbol(name, real=True)) == expected
+    assert rf"\frac{{d C}}{{d {expected}}}" in mg.derive(mg.sin(v), v).latex()
+
+
+def test_deep_graphs_take_no_memory_of_their_square() -> None:
+    """Refused at once, or written with the pieces alone that are still needed."""
+    z = deep = mg.Value(0.5, name="x")
+    for _ in range(10_000):
+        z = z + w
+    for _ in range(100_001):
+        deep = deep + w
+    for print_it in (mg.formula, mg.latex):
+        tracemalloc.start()
+        try:
+            assert len(print_it(z)) == 40_001
+            with pytest.raises(ValueError, match=r"longer than 100000 letters, at test_printing\.py"):
+                print_it(deep)
+            assert tracemalloc.get_traced_memory()[1] < 60_000_000
+        finally:
+            tracemalloc.stop()
 
 
 def test_arrays_print_by_their_names() -> None:

@@ -76,9 +76,28 @@ def test_assumptions() -> None:
     assert mg.prove(x + y1 + y2, x + 1, [sympy.Eq(y1.data + y2.data, 1)])
     assert mg.prove(mg.log(x * (1 - x)), mg.log(x) + mg.log(1 - x), [x > 0, x < 1])
     assert mg.prove(x, x, p > 0)  # true already
+    assert mg.prove(x, 1, (x, 1))
+    assert mg.prove(x.data * y, y, [(x.data, 1)])
+    assert mg.prove(x, 0.5, [(0.5, x)])
+
+
+@pytest.mark.slow
+def test_the_limit_holds_for_shared_parts() -> None:
+    """An expression of some dozens of parts, 3^40 written out, is not walked as a tree before the limit counts."""
+    e = sympy.Symbol("e", real=True)
+    for _ in range(40):
+        e = sympy.Add(e, sympy.Mul(sympy.sin(e, evaluate=False), e, evaluate=False), evaluate=False)
+    for equation in ([e, e * 2], [x, x, [(e, 0.5)]]):
+        begun = time.monotonic()
+        proof = mg.prove(*equation, timeout=1.5)
+        assert (proof.verdict, proof.reason) == ("undecided", "no decision within 1.5 s")
+        assert time.monotonic() - begun < 5
 
 
 ERRORS: list[tuple[type[Exception], str, tuple[Any, ...], dict[str, Any]]] = [
+    (ValueError, r"two symbols are called x, of which .* assumed \(real=True; positive=True, real=True\)",
+     (x, mg.symbols("x", positive=True)), {}),
+    (ValueError, r"two symbols are called x, .* \(real=True; nothing\)", (y, y, sympy.Symbol("x") + x.data > 0), {}),
     (ValueError, r"lhs has shape \(2,\), rhs \(3,\)", ([x, y], [x, y, x]), {}),
     (ValueError, r"lhs has shape \(2,\), rhs \(\)", ([x, y], x), {}),
     (ValueError, "rows of different lengths", ([[x], [x, y]], [[x], [x]]), {}),
@@ -258,3 +277,10 @@ def test_expressions_too_deep_for_sympy() -> None:
 
     with pytest.raises(ValueError, match="sigmoid: the expression is nested too deeply for SymPy"):
         composed()
+
+
+def test_idle_processes_are_bounded() -> None:
+    """Thirty proofs at a time leave no more processes than can run at a time."""
+    with ThreadPoolExecutor(6) as pool:
+        assert all(pool.map(lambda k: bool(mg.prove(x + k, k + x)), range(12)))
+    assert 0 < len(background._idle) <= (os.cpu_count() or 1)

@@ -129,7 +129,26 @@ def test_the_second_derivatives_of_a_power(make: Any, y: float) -> None:
             close(share, exact, EXACT, f"d2z/dx{i}dx{j}")
 
 
-@pytest.mark.parametrize("zero", [0.0, -0.0, Fraction(0), mpmath.mpf(0), np.zeros(3), np.zeros(2, np.float32)], ids=repr)
+SMOOTH_AT_0 = [
+    rule.__name__
+    for rule in (
+        rules.exp,
+        rules.expm1,
+        rules.sin,
+        rules.cos,
+        rules.tan,
+        rules.tanh,
+        rules.sigmoid,
+        rules.softplus,
+        rules.logsigmoid,
+        rules.log1p,
+        rules.square,
+    )
+]
+ZEROS = [0.0, -0.0, Fraction(0), mpmath.mpf(0), np.zeros(3), np.zeros(2, np.float32)]
+
+
+@pytest.mark.parametrize("zero", ZEROS, ids=repr)
 @pytest.mark.parametrize("power", range(5))
 def test_all_derivatives_of_a_power_at_0(power: int, zero: Any) -> None:
     """x^n at 0: the n-th derivative is n!, all others are 0, on every kind of number and in its own kind."""
@@ -168,12 +187,7 @@ def test_derivatives_of_fractions_are_exact() -> None:
 @pytest.mark.parametrize("order", [1, 2, 3, 4, 5])
 @pytest.mark.parametrize(
     ("name", "at"),
-    [(name, 0.7) for name in ("log", "sqrt")]
-    + [
-        (name, at)
-        for name in ("exp", "expm1", "sin", "cos", "tan", "tanh", "sigmoid", "softplus", "logsigmoid", "log1p", "square")
-        for at in (0.7, 0.0)
-    ],
+    [(name, 0.7) for name in ("log", "sqrt")] + [(name, at) for name in SMOOTH_AT_0 for at in (0.7, 0.0)],
 )
 def test_higher_derivatives(name: str, at: float, order: int) -> None:
     """To the fifth order each is mpmath's, at 0 too."""

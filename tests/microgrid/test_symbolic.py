@@ -10,6 +10,7 @@ import pytest
 import sympy
 
 import microgrid as mg
+from microgrid.exact import parts, rational
 
 
 def test_names_as_sympy_has_them() -> None:
@@ -66,15 +67,40 @@ def test_numbers_among_symbols_stay_exact() -> None:
         (lambda v: mg.sum(v), r".*: has no meaning for a symbol"),
         (lambda v: mg.softmax(v), r".*: has no meaning for a symbol"),
         (lambda v: mg.reshape(v, (1,)), r".*: has no meaning for a symbol"),
-        (lambda v: v * mg.Tensor([1.0, 2.0]), r"multiply: .*expected real numbers"),
+        (lambda v: v * mg.Tensor([1.0, 2.0]), r"multiply: .*a symbol and a Tensor do not mix"),
         (lambda v: mg.Tensor([v.data]), r"Tensor: expected real numbers, got dtype object"),
-        (lambda v: v[0], r"not subscriptable"),
+        (lambda v: v[0], r"indexing: has no meaning for a symbol, x \+ 1: it is one number"),
+        (lambda v: v @ v, r"@: has no meaning for a symbol, x \+ 1"),
+        (lambda v: 2 @ v, r"@: has no meaning for a symbol, x \+ 1"),
+        (lambda v: v // 2, r"//: has no meaning for a symbol, x \+ 1"),
+        (lambda v: v % 2, r"%: has no meaning for a symbol, x \+ 1"),
+        (lambda v: round(v), r"round: has no meaning for a symbol, x \+ 1"),
+        (lambda v: len(v), r"len: has no meaning for a symbol, x \+ 1"),
+        (lambda v: [*v], r"iterating: has no meaning for a symbol, x \+ 1"),
+        (lambda v: float(v), r"float: has no meaning for a symbol, x \+ 1: give its symbols numbers first"),
+        (lambda v: int(v), r"int: has no meaning for a symbol, x \+ 1"),
+        (lambda v: f"{v:.2f}", r"format '.2f': has no meaning for a symbol, x \+ 1"),
+        (lambda v: mg.maximum(v, mg.symbols("y")), r"maximum: .*\(x \+ y \+ abs\(x - y\)\)/2"),
+        (lambda v: mg.gradcheck(mg.sin, v), r"gradcheck: input 0 is a symbol, x \+ 1: differences need floats"),
+        (lambda v: mg.Value(Fraction(1, 2)) * mg.Tensor([1.0]), r"multiply: .*a fraction and a Tensor do not mix"),
     ],
 )
 def test_operations_without_a_meaning_for_symbols(operation: Any, text: str) -> None:
     """A TypeError names both the operation and what it was given."""
-    with pytest.raises(TypeError, match=text):
+    with pytest.raises(TypeError, match=text) as caught:
         operation(mg.symbols("x") + 1)
+    assert "GeneralValue" not in str(caught.value)
+    assert "test_symbolic.py:" in str(caught.value)
+
+
+def test_exact_numbers_have_no_infinity() -> None:
+    """The error names the operation, its numbers and the line; numbers that convert do so."""
+    half = mg.Value(Fraction(1, 2)).requires_grad_(False)
+    with pytest.raises(ZeroDivisionError, match=r"divide: 1/2, 0: .*a fraction has no infinity.*at test_symbolic\.py"):
+        half / 0
+    with pytest.raises(ZeroDivisionError, match=r"divide: 0\.5, 0: .*an mpmath number"):
+        mg.Value(mpmath.mpf("0.5")) / 0
+    assert (float(half), int(half), f"{mg.Value(mpmath.mpf('0.5')):}") == (0.5, 0, "Value(data=0.5, grad=0.0)")
 
 
 def test_a_users_rule_on_symbols() -> None:
@@ -145,3 +171,30 @@ def test_graphs_that_are_no_expression() -> None:
     with pytest.raises(ValueError, match="have the same name"):
         mg.expression(w * mg.Value(2.0, name="w"))
     assert mg.expression(w * w) == sympy.Symbol("w", real=True) ** 2
+
+
+def shared(rounds: int) -> tuple[mg.Value, mg.Value]:
+    """A graph of few nodes whose expression, written out, doubles with each round."""
+    v = mg.Value(0.5, name="v")
+    s = v
+    for _ in range(rounds):
+        s = s * mg.sigmoid(s)
+    return v, s
+
+
+def test_an_expression_that_is_too_large() -> None:
+    """28 nodes are some ten thousands of parts, 80 would be 10^12: refused before SymPy begins to count them."""
+    assert mg.expression(shared(10)[1]).has(sympy.exp)
+    with pytest.raises(ValueError, match=r"expression: multiply made at .* more than 300000 parts.*test_symbolic"):
+        mg.expression(shared(40)[1])
+
+
+def test_floats_in_shared_parts_are_replaced_once() -> None:
+    """The parts of an expression are looked at once each, though written out they were 2^200."""
+    x = sympy.Symbol("x", real=True)
+    e = x + 0.5
+    for _ in range(200):
+        e = sympy.Add(e, sympy.Mul(e, e, evaluate=False), evaluate=False)
+    assert not any(isinstance(part, sympy.Float) for part in parts(rational(sympy.sin(x) + 0.25)))
+    assert len(list(parts(e))) == 403
+    assert not any(isinstance(part, sympy.Float) for part in parts(rational(e)))

@@ -749,3 +749,11 @@ def test_what_has_no_meaning_says_so(function: Any, number: Any, words: str) -> 
     for run in (mg.grad(function), mg.hessian(function), lambda x: mg.jvp(function, (x,), (x,))):
         with pytest.raises(TypeError, match=words):
             run(number)
+
+
+def test_errors_name_the_transform_that_was_called() -> None:
+    """`mg.grad(f)` is no value_and_grad."""
+    for transform, name in ((mg.grad, "grad"), (mg.value_and_grad, "value_and_grad")):
+        with pytest.raises(TypeError, match=rf"^{name}: expected the function to return"):
+            transform(lambda x: 3.0)(1.0)
+        assert transform(mg.sin).__name__ == f"{name}(sin)"
