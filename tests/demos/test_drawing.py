@@ -39,16 +39,19 @@ def test_they_are_listed() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", DEMOS)
 def test_the_same_on_every_run(name, shown, tmp_path) -> None:
-    """As a command in a process of its own, with other hashes: the same lines and the same bytes, and no warning."""
-    result, printed, folder = shown(name)
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "7", "PYTHONIOENCODING": "ascii"}
-    second = subprocess.run(
-        [sys.executable, "-W", "error", "-m", f"demos.{name}"], cwd=tmp_path, env=environment, check=True,
-        capture_output=True, text=True,
-    )  # fmt: skip
-    assert (second.stdout, second.stderr) == (printed, "")
+    """As a command in two processes with other hashes: the same lines and the same bytes, and no warning."""
+    result, printed, _ = shown(name)
+    folders = [tmp_path / seed for seed in ("7", "8")]
+    for folder in folders:
+        folder.mkdir()
+        environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONHASHSEED": folder.name, "PYTHONIOENCODING": "ascii"}
+        run = subprocess.run(
+            [sys.executable, "-W", "error", "-m", f"demos.{name}"], cwd=folder, env=environment, check=True,
+            capture_output=True, text=True,
+        )  # fmt: skip
+        assert (run.stdout, run.stderr) == (printed, "")
     for path in result.files:
-        assert (tmp_path / path).read_bytes() == (folder / path).read_bytes()
+        assert (folders[0] / path).read_bytes() == (folders[1] / path).read_bytes()
 
 
 def test_without_matplotlib_it_says_so_and_shows_the_rest(tmp_path, monkeypatch, capsys) -> None:
