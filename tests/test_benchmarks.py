@@ -28,7 +28,7 @@ def test_each_workload_gives_a_ratio_for_the_engine() -> None:
     run = subprocess.run(command, check=False, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     rows = [line for line in run.stdout.splitlines() if line.startswith("  microgrid")]
-    assert len(rows) == 3 * 4 + 2 * 2 + 2 + 1  # S1a S1b S3, T1 T4, memory, import
+    assert len(rows) == 3 * 4 + 2 * 3 + 2 + 1  # S1a S1b S3, T1 T4, memory, import
     assert not [row for row in rows if "absent" in row]
 
 
