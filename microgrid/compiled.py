@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from microgrid import debugging, kinds, modes, sites, stale
-from microgrid.graph import Node, topological_order
+from microgrid.graph import Node, tool, topological_order
 from microgrid.rule import Rule
 from microgrid.tensor import Tensor
 from microgrid.tracing import Program, Traced, written
@@ -65,7 +65,8 @@ class Compiled:
 
     def __call__(self, *args: Any, **keywords: Any) -> Tensor:
         key = self._key(args, keywords)
-        if key is None or modes.special.count or (sys.gettrace() is not None and debugging.debugger() is not None):
+        traced = sys.gettrace() is not None or (tool is not None and tool(0) is not None)
+        if key is None or modes.special.count or (traced and debugging.debugger() is not None):
             return self._eager(args, keywords)
         with self._lock:
             if [id(x) for look in self._around for x in look()] != self._ids:
@@ -96,7 +97,7 @@ class Compiled:
             elif isinstance(x, np.ndarray):
                 key.append((x.shape, x.dtype))
             elif isinstance(x, PLAIN):
-                key.append((type(x), x))
+                key.append((type(x), x.hex() if isinstance(x, float) else x))  # 0.0 and -0.0 are two
             else:
                 self.why = f"it was given {type(x).__name__}, which is neither an array nor a plain number"
                 return None
@@ -119,8 +120,8 @@ class Compiled:
 
     def _record(self, key: Any, args: tuple[Any, ...], keywords: dict[str, Any]) -> Tensor:
         """Call the function twice, compare the records, write the code, and hold it against the engine once."""
-        given = [Tensor(x) if isinstance(x, np.ndarray) else x for x in args]
-        named = {name: Tensor(x) if isinstance(x, np.ndarray) else x for name, x in keywords.items()}
+        given = [_stand_in(x) for x in args]
+        named = {name: _stand_in(x) for name, x in keywords.items()}
         self.recordings += 1
         replay: _Replay | None = None
         try:
@@ -210,6 +211,13 @@ class _Replay(NamedTuple):
         return result
 
 
+def _stand_in(x: Any) -> Any:
+    """An argument as a Tensor that nothing else can be: one given twice, or met around the function, is told apart."""
+    if isinstance(x, Tensor):
+        return Tensor._new(x._data, x.requires_grad)
+    return Tensor(x) if isinstance(x, np.ndarray) else x
+
+
 def _flags(x: Any) -> Any:
     """What of a Tensor or an array around a function belongs to the record."""
     if x.__class__ is np.ndarray:
@@ -281,7 +289,6 @@ class _Recorder:
         self.traced: dict[Any, Any] = {}
         self.places: list[int | str] = []
         self.outside: list[Any] = []
-        self.arrays: dict[int, Traced] = {}
 
     def replay(self) -> _Replay:
         """The program written out."""
@@ -373,7 +380,10 @@ def _check_equal(replay: _Replay, loss: Tensor, args: list[Any], keywords: dict[
 
     given = [args[place] if isinstance(place, int) else keywords[place] for place in replay.places]
     arrays = [x if isinstance(x, np.ndarray) else x._data for x in (*given, *replay.outside)]
-    found = kinds.quietly(replay.function, *arrays)
+    try:
+        found = kinds.quietly(replay.function, *arrays)
+    except (TypeError, ValueError) as error:
+        raise CannotCaptureError(f"its record cannot be run: {error}") from error
     leaves = [
         target if isinstance(target, Node) else args[target] if isinstance(target, int) else keywords[target]
         for target in replay.targets

@@ -48,7 +48,6 @@ class Program:
         self.lines: list[Line] = []
         self.numbers: list[Any] = []  # by line: what it gave in the recording
         self.inputs: list[str] = []
-        self.constants: list[Any] = []  # objects that lines name, kept by identity
         self.comment = ""
         self._known: dict[Any, Traced] = {}
 
@@ -215,7 +214,7 @@ class _Writer:
         self.needed = self._needed()
         self.owner = self._owners()
         self.last = self._last_uses()
-        self.scope: dict[str, Any] = {"dot": np.dot, "sum_of": np.add.reduce}
+        self.scope: dict[str, Any] = {"dot": np.dot}
         self.free: dict[tuple[Any, ...], list[str]] = {}
         self.buffer_of: dict[int, str] = {}
 
@@ -318,8 +317,9 @@ class _Writer:
             return f"dot({', '.join([*given, *self.buffer(line, ())])})"
         if function == "sum_to" and number.ndim == 1 and _number(arguments[0]).ndim == 2 and number.size > 1:
             rows = _number(arguments[0]).shape[0]
-            self.scope[f"ones_{rows}"] = np.ones(rows, number.dtype)
-            return f"dot(ones_{rows}, {', '.join([*given, *self.buffer(line, ())])})"
+            ones = f"ones_{rows}_{number.dtype}"
+            self.scope[ones] = np.ones(rows, number.dtype)
+            return f"dot({ones}, {', '.join([*given, *self.buffer(line, ())])})"
         if function == "reshape":
             return f"{given[0]}.reshape({named['shape']})"
         if function == "transpose":

@@ -482,3 +482,36 @@ def test_a_module_that_is_changed_is_recorded_anew(name: str) -> None:
     assert step(x).item() == mg.sum(model(mg.Tensor(x)) ** 2).item()
     step(x)
     assert step.replays == 2
+
+
+def test_one_tensor_in_two_places_is_two_arguments() -> None:
+    """Given twice at first, or standing around the function as well: later calls with others are right."""
+    x, y, w = leaf(), leaf(seed=1), leaf(seed=2)
+
+    def loss(a: Any, b: Any) -> Any:
+        return mg.sum(a * b * b + w * a)
+
+    step = mg.compile(loss)
+    assert step(x, x).item() == loss(x, x).item()
+    assert_close(replayed(step, (x, y), (x, y, w)), eager(loss, (x, y), (x, y, w)))
+    assert_close(replayed(step, (x, x), (x, w)), eager(loss, (x, x), (x, w)))
+    step = mg.compile(loss)
+    step(w, y)
+    assert_close(replayed(step, (x, y), (x, y, w)), eager(loss, (x, y), (x, y, w)))
+    assert_close(replayed(step, (w, y), (w, y)), eager(loss, (w, y), (w, y)))
+
+
+def test_both_zeros_and_both_precisions() -> None:
+    """0.0 and -0.0 are two numbers around a record; float32 and float64 meet in one program."""
+    x = mg.Tensor([1.0, 2.0], requires_grad=True)
+    step = mg.compile(lambda x, c: mg.sum(x / c))
+    assert [step(x, c).item() for c in (0.0, -0.0, 0.0)] == [np.inf, -np.inf, np.inf]
+    b, c = leaf((3,), dtype=np.float32), leaf((3,), seed=1)
+    a = np.random.default_rng(2).normal(size=(4, 3))
+
+    def mixed(a: Any) -> Any:
+        return mg.sum((a.astype(np.float32) + b) ** 2) + mg.sum(mg.tanh(a + c))
+
+    step = mg.compile(mixed)
+    step(mg.Tensor(a))
+    assert_close(replayed(step, [mg.Tensor(a)], [b, c]), eager(mixed, [mg.Tensor(a)], [b, c]), 1e-6)
