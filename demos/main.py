@@ -192,13 +192,13 @@ def save_curves(history: nn.History, out: Path) -> Path:
 
 
 def save_graph(root: mg.Value, stem: Path) -> list[Path]:
-    """The graph behind `root`: as DOT text always, as SVG and PNG where the program dot is installed."""
-    picture = viz.draw_dot(root)
-    paths = [viz.save(picture, stem.with_suffix(".dot"))]
+    """The graph behind `root`: as SVG and as DOT text always, as PNG where the program dot is installed."""
+    picture = viz.graph(root)
+    paths = [viz.save(picture, stem.with_suffix(suffix)) for suffix in (".dot", ".svg")]
     try:
-        paths += [viz.save(picture, stem.with_suffix(suffix)) for suffix in (".svg", ".png")]
+        paths.append(viz.save(picture, stem.with_suffix(".png")))
     except viz.DotError as error:
-        print(f"(no SVG and PNG: {error})")
+        print(f"(no PNG: {error})")
     for path in paths:
         print(f"{path!s:18}the graph of one neuron, with its gradients")
     return paths

@@ -55,8 +55,8 @@ def test_it_trains(run) -> None:
 def test_it_writes_what_it_says(run) -> None:
     result, printed, folder = run
     names = [path.name for path in result.files]
-    assert names[:2] == ["loss.svg", "neuron.dot"]
-    assert names[2:] in ([], ["neuron.svg", "neuron.png"])  # the latter where the program dot is installed
+    assert names[:3] == ["loss.svg", "neuron.dot", "neuron.svg"]
+    assert names[3:] in ([], ["neuron.png"])  # the latter where the program dot is installed
     assert all((folder / path).stat().st_size > 500 and str(path) in printed for path in result.files)
     text = (folder / result.files[1]).read_text(encoding="utf-8")
     assert all(name in text for name in ("<B>w1</B>", "<B>x3</B>", "<B>b</B>", "z = +", "a = sigmoid", "C = negative"))
@@ -129,9 +129,11 @@ def test_without_matplotlib_there_is_a_table(tmp_path, monkeypatch, capsys) -> N
     assert "microgrid[plots]" in capsys.readouterr().out
 
 
-def test_without_dot_there_is_the_text(tmp_path, monkeypatch, capsys) -> None:
+def test_without_dot_there_are_picture_and_text(tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.setenv("PATH", "")
     cost, _ = demo.neuron(demo.read_data(np.random.default_rng(0))[0])
-    assert demo.save_graph(cost, tmp_path / "neuron") == [tmp_path / "neuron.dot"]
+    text, picture = demo.save_graph(cost, tmp_path / "neuron")
+    assert (text, picture) == (tmp_path / "neuron.dot", tmp_path / "neuron.svg")
+    assert "sigmoid" in picture.read_text(encoding="utf-8")
     assert (tmp_path / "neuron.dot").read_text(encoding="utf-8") == viz.draw_dot(cost).source
-    assert "no SVG and PNG: the program dot (Graphviz) is not installed" in capsys.readouterr().out
+    assert "no PNG: the program dot (Graphviz) is not installed" in capsys.readouterr().out
