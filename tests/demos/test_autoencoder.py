@@ -6,6 +6,8 @@ import pytest
 import nn
 from demos import autoencoder
 
+pytestmark = pytest.mark.slow  # with the others of its kind more than `make test` has time for
+
 
 def test_the_cost_that_remains_is_the_third_eigenvalue(shown) -> None:
     """By the singular values of the data: no plane does better (Eckart and Young 1936), and the network finds it."""

@@ -5,6 +5,8 @@ import pytest
 
 from demos import digits
 
+pytestmark = pytest.mark.slow  # with the others of its kind more than `make test` has time for
+
 
 def test_it_reads(shown) -> None:
     result, printed, _ = shown("digits")

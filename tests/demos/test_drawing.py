@@ -11,6 +11,8 @@ import pytest
 import demos.__main__ as listing
 from demos import _drawing, cliff
 
+pytestmark = pytest.mark.slow  # with the others of its kind more than `make test` has time for
+
 ROOT = Path(__file__).parents[2]
 DEMOS = ["autoencoder", "cliff", "digits", "learning_rates", "moons", "one_neuron", "xor"]
 

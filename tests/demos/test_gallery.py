@@ -11,6 +11,8 @@ import pytest
 import viz
 from demos import gallery
 
+pytestmark = pytest.mark.slow  # with the others of its kind more than `make test` has time for
+
 
 class Page(HTMLParser):
     """The elements of a page, and what void elements do not close."""

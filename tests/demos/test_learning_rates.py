@@ -5,6 +5,8 @@ import pytest
 
 from demos import learning_rates as demo
 
+pytestmark = pytest.mark.slow  # with the others of its kind more than `make test` has time for
+
 
 def test_the_eigenvalue_of_the_bowl(shown) -> None:
     assert shown("learning_rates").result.bowl_eigenvalue == pytest.approx(2 + np.sqrt(2), rel=1e-14)

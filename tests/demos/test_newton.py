@@ -12,6 +12,8 @@ pytest.importorskip("mpmath")
 import demos.newton as demo
 import microgrid as mg
 
+pytestmark = pytest.mark.slow  # with the others of its kind more than `make test` has time for
+
 NEWTON = "Newton, by products H v"
 
 

@@ -12,6 +12,8 @@ pytest.importorskip("sympy")
 import demos.proof as demo
 import microgrid as mg
 
+pytestmark = pytest.mark.slow  # with the others of its kind more than `make test` has time for
+
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory) -> tuple[demo.Result, str]:

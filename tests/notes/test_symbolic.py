@@ -14,6 +14,8 @@ from demos.notes.symbolic import algebraic, cut, differences, pairs
 from demos.notes.ways import Symbols
 from demos.notes.worlds import world
 
+pytestmark = pytest.mark.slow  # with the others of its kind more than `make test` has time for
+
 sympy = pytest.importorskip("sympy")
 mpmath = pytest.importorskip("mpmath")
 

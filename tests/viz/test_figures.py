@@ -17,6 +17,8 @@ import nn
 import viz
 from viz import figures
 
+pytestmark = pytest.mark.slow  # with the others of its kind more than `make test` has time for
+
 ROOT = Path(__file__).parent.parent.parent
 
 DRAWN = """
