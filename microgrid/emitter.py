@@ -7,6 +7,7 @@ rules, and never written beside them.
 from __future__ import annotations
 
 import linecache
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -69,7 +70,12 @@ class ArrayCode(Code):
         return type(self)(f"{self.text}.T")
 
     def __matmul__(self, other: Any) -> Code:
-        return type(self)(f"({self.text} @ {_text(other)})")
+        x, y = self.text, _text(other)
+        if not (re.fullmatch(r"[\w.]+", x) and re.fullmatch(r"[\w.]+", y)):  # what is computed is written once
+            return type(self)(f"({x} @ {y})")
+        # of two matrices np.dot is the same product, and at times several times as quick
+        matrices = f"{x}.__class__ is {y}.__class__ is ndarray and {x}.ndim == {y}.ndim == 2"
+        return type(self)(f"(dot({x}, {y}) if {matrices} else {x} @ {y})")
 
     @classmethod
     def where(cls, c: Any, x: Any, y: Any) -> Code:

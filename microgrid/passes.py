@@ -17,7 +17,7 @@ from microgrid import kinds, modes, stale
 from microgrid.emitter import ArrayCode, Code, compiled
 from microgrid.graph import Node, age, differentiate, held
 from microgrid.rule import Rule
-from microgrid.shortcuts import float_code
+from microgrid.shortcuts import array_code, float_code
 
 __microgrid_machinery__ = True
 
@@ -108,18 +108,19 @@ def pull_of_arrays(rule: type[Rule]) -> Callable[[Any], None]:
         "    g, z = node._share, node._data",
         f"    {', '.join(f'node_{x}' for x in rule.inputs)}, = node.inputs",
     ]
-    lines += [f"    {x} = node_{x}._data if isinstance(node_{x}, Node) else node_{x}" for x in rule.inputs]
+    for x in rule.inputs:
+        lines += [f"    is_{x} = isinstance(node_{x}, Node)", f"    {x} = node_{x}._data if is_{x} else node_{x}"]
     for x, wrt in zip(rule.inputs, rule.wrt, strict=True):
         if wrt is not None:
             lines += [
-                f"    if isinstance(node_{x}, Node) and node_{x}.requires_grad:",
+                f"    if is_{x} and node_{x}.requires_grad:",
                 f"        share = {_share(rule, x, wrt, ArrayCode)}",
-                f"        if share.__class__ is not ndarray or share.shape != {x}.shape or share.dtype != {x}.dtype:",
-                f"            share = node_{x}._fit(share)",
+                f"        if share.__class__ is not ndarray or share.shape != {x}.shape or "
+                f"share.dtype is not {x}.dtype: share = node_{x}._fit(share)",
                 f"        before = node_{x}._share",
                 f"        node_{x}._share = share if before.__class__ is Nothing else before + share",
             ]
-    scope = {"Node": Node, "Nothing": _Nothing, "ndarray": np.ndarray, **kinds.array_kind.elementary}
+    scope = {"Node": Node, "Nothing": _Nothing, **array_code()}
     return compiled(name, lines, scope | _derivatives(rule))
 
 
@@ -215,7 +216,7 @@ def _reached(root: Any, faces: set[Any], nothing: Any, others: bool) -> _Graph |
     while waiting:
         node = waiting.pop()  # the newest first: what was made together lies together in memory
         operations.append(node)
-        if node.rule.constant and not others:
+        if not others and node.rule.constant:
             return None
         for x in node.inputs:
             if x.__class__ in faces:

@@ -134,7 +134,7 @@ def unbroadcast(x: Any, shape: Shape) -> Any:
     """
     extra = x.ndim - len(shape)
     if extra > 0:
-        x = _summed(x, tuple(range(extra)))
+        x = _summed(x, extra)
     if x.shape == shape:
         return x
     shrunk = tuple(a for a, n in enumerate(shape[len(shape) - x.ndim :]) if n == 1 and x.shape[a] != 1)
@@ -142,18 +142,22 @@ def unbroadcast(x: Any, shape: Shape) -> Any:
         x = x.sum(axis=shrunk, keepdims=True)
         if x.shape == shape:
             return x
-    spread = np.empty(shape, x.dtype)  # np.broadcast_to takes several times as long, and gives a view to be copied
+    return filled(shape, x.dtype, x)
+
+
+def filled(shape: Shape, dtype: Any, x: Any) -> Any:
+    """A new array of a number, or of an array repeated."""
+    spread = np.empty(shape, dtype)  # np.full and np.broadcast_to take several times as long
     spread[...] = x
     return spread
 
 
-@functools.lru_cache(maxsize=16)
-def _row_of_ones(n: int, dtype: Any) -> Any:
-    return np.ones(n, dtype)
+_row_of_ones = functools.lru_cache(maxsize=16)(np.ones)
 
 
-def _summed(x: Any, axes: tuple[int, ...]) -> Any:
+def _summed(x: Any, axes: int) -> Any:
+    """The sum over the first axes."""
     # a row of ones through BLAS is several times quicker than NumPy's sum over the samples of a batch
-    if x.ndim == 2 and len(axes) == 1 and x.dtype.kind == "f" and x.shape[0]:
-        return _row_of_ones(x.shape[0], x.dtype) @ x
-    return x.sum(axis=axes)
+    if x.ndim == 2 and axes == 1 and x.dtype.kind == "f" and x.shape[0]:
+        return np.dot(_row_of_ones(x.shape[0], x.dtype), x)
+    return np.add.reduce(x, tuple(range(axes)))

@@ -196,7 +196,7 @@ def written_out(rule: type[Rule]) -> Callable[..., Any]:
         return function
     name = f"{rule.__name__}_written_out"
     lines = [f"def {name}({', '.join(rule.inputs)}): return {expression}"]
-    return compiled(name, lines, dict(kinds.array_kind.elementary))
+    return compiled(name, lines, array_code())
 
 
 def emit_joining(rule: type[Rule]) -> Callable[..., Any]:
@@ -253,3 +253,8 @@ def float_code() -> dict[str, Any]:
         "sites": sites.switch, "getframe": sys._getframe, "user_frame": sites.user_frame, "MARK": sites.MARK,
         "NO_PARAMETERS": NO_PARAMETERS,
     }  # fmt: skip
+
+
+def array_code() -> dict[str, Any]:
+    """What code of arrays may call."""
+    return {**kinds.array_kind.elementary, "dot": np.dot, "ndarray": np.ndarray}

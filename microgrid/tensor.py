@@ -10,7 +10,7 @@ import numpy as np
 from microgrid import functions, kinds, modes, numpy_protocol, rules, sites, stale
 from microgrid.graph import NO_PARAMETERS, Node, node_kind
 from microgrid.passes import backward_of_arrays, faces_of_arrays
-from microgrid.shapes import Shape, unbroadcast
+from microgrid.shapes import Shape, filled, unbroadcast
 
 __microgrid_machinery__ = True
 
@@ -437,6 +437,8 @@ class Tensor(Node):
         if share.__class__ is not np.ndarray:
             if share is None:
                 raise TypeError("a derivative is None: does the function lack a `return`?")
+            if isinstance(share, float) and data.ndim:  # the same everywhere
+                return filled(data.shape, data.dtype, share)
             share = np.asarray(share, data.dtype)
         if share.shape != data.shape:
             share = np.asarray(unbroadcast(share, data.shape))

@@ -60,6 +60,7 @@ class Adagrad(Optimizer):
         "initial_accumulator_value": number("initial_accumulator_value value", 0),
         "eps": number("epsilon value", 0),
     }
+    elementwise: ClassVar[bool] = True
     remembers: ClassVar[tuple[str, ...] | None] = ("step", "sum")
 
     def __init__(

@@ -67,6 +67,7 @@ class Adam(Optimizer):
         "amsgrad": flag("amsgrad"),
         "decoupled_weight_decay": flag("decoupled_weight_decay"),
     }
+    elementwise: ClassVar[bool] = True
     remembers: ClassVar[tuple[str, ...] | None] = ("step", "exp_avg", "exp_avg_sq")
 
     def __init__(

@@ -12,6 +12,7 @@ import numpy as np
 import microgrid as mg
 from microgrid.kinds import quietly
 from nn.module import clear_gradients
+from nn.optim.row import Row
 from nn.optim.settings import Check, flag, integer, number
 from nn.targets import Array
 
@@ -81,7 +82,12 @@ class Optimizer:
         "maximize": flag("maximize"),
     }
     remembers: ClassVar[tuple[str, ...] | None] = None  # what a state always has: a step count, arrays; None: unknown
+    elementwise: ClassVar[bool] = False  # whether each number moves by itself, so that parameters may be moved together
     stepped = False  # whether a step was made; the schedulers ask
+
+    def __init_subclass__(cls) -> None:
+        if not vars(cls).keys().isdisjoint(("update", "decay")) and "elementwise" not in vars(cls):
+            cls.elementwise = False  # what a subclass changes in the recurrence it must say itself
 
     def __init__(self, params: Params, defaults: Group) -> None:
         if isinstance(params, mg.Tensor | str | Mapping) or not isinstance(params, Iterable):
@@ -93,6 +99,7 @@ class Optimizer:
         self.param_groups: list[Group] = []
         self.state: defaultdict[mg.Tensor, State] = defaultdict(dict)
         self._met: dict[int, tuple[Group, Group]] = {}  # by the group's place: what it was when checked, and that
+        self._rows: dict[int, Row] = {}  # by the group's place
         given: list[Any] = list(params)
         if not given:
             raise ValueError(f"optimizer got an empty parameter list, at {mg.sites.here()}")
@@ -180,21 +187,33 @@ class Optimizer:
         return settings
 
     def _move(self, groups: list[Group]) -> None:
-        for settings in groups:
+        for place, settings in enumerate(groups):
+            if self.elementwise and self._moved_in_a_row(place, settings):
+                continue
             for parameter in settings["params"]:
                 if parameter._grad is not None:
-                    parameter._replace(self._moved(parameter, settings))
+                    g = gradient(parameter)
+                    parameter._replace(self._moved(parameter._data, g, self.state[parameter], settings))
 
-    def _moved(self, parameter: mg.Tensor, settings: Group) -> Any:
+    def _moved_in_a_row(self, place: int, settings: Group) -> bool:
+        """Move the parameters of a group together; False, with nothing done, where they are moved one by one."""
+        row = self._rows.get(place)
+        if row is None or not row.is_of(settings["params"]):
+            row = self._rows[place] = Row(settings["params"])
+        g = row.gather(self.state)
+        if g is None:
+            return False
+        row.hand_out(self._moved(row.numbers, g, row.state, settings), self.state)
+        return True
+
+    def _moved(self, v: Any, g: Any, state: State, settings: Group) -> Any:
         """The next array of a parameter, of the shape and dtype that it has."""
-        v, g = parameter._data, gradient(parameter)
+        start = v
         if settings.get("maximize"):
             g = -g
         if settings.get("weight_decay"):
             start, g = self.decay(v, g, settings)
-        else:
-            start = v
-        following = self.update(start, g, self.state[parameter], settings)
+        following = self.update(start, g, state, settings)
         if type(following) is not np.ndarray or following.dtype is not v.dtype:
             following = np.asarray(following, v.dtype)  # NumPy makes scalars of arrays without axes
         if following.shape != v.shape:

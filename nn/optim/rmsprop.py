@@ -67,6 +67,7 @@ class RMSprop(Optimizer):
         "momentum": number("momentum value", 0),
         "centered": flag("centered"),
     }
+    elementwise: ClassVar[bool] = True
     remembers: ClassVar[tuple[str, ...] | None] = ("step", "square_avg")
 
     def __init__(

@@ -61,6 +61,7 @@ class SGD(Optimizer):
         "dampening": number("dampening"),
         "nesterov": flag("nesterov"),
     }
+    elementwise: ClassVar[bool] = True
     remembers: ClassVar[tuple[str, ...] | None] = ()
 
     def __init__(
