@@ -15,6 +15,7 @@ PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK
 
 python := $(VENV)/bin/python
+pytest := $(python) -m pytest -n auto --dist loadfile
 new_enough := import sys; sys.exit(sys.version_info < (3, 11))
 
 # The first that is new enough and can make an environment, else the first that is new enough; `make PYTHON=...` overrules.
@@ -29,7 +30,7 @@ demo: $(VENV)/.installed-plots
 	$(python) -m demos.main
 
 test: $(VENV)/.installed-test
-	$(python) -m pytest $(PYTEST_ARGS)
+	$(pytest) $(PYTEST_ARGS)
 
 check: $(VENV)/.installed-test
 	$(python) -m ruff check
@@ -37,7 +38,7 @@ check: $(VENV)/.installed-test
 	$(python) -m mypy --strict
 
 test-all: $(VENV)/.installed-test
-	$(python) -m pytest -m "" -rfEs $(PYTEST_ARGS)
+	$(pytest) -m "" -rfEs $(PYTEST_ARGS)
 
 oracles browser debuggers: %: $(VENV)/.installed-%
 
