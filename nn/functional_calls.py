@@ -30,8 +30,8 @@ def functional_call(
     ----------
     module : Module
     parameter_and_buffer_dicts : mapping of str to Tensor or array, or a sequence of such mappings
-        Parameters by their names in `named_parameters()`, of the same shapes. One that is shared is given under any of
-        its names. What is not named is the module's own.
+        Parameters by their names in `named_parameters()`, buffers by theirs in `named_buffers()`, of the same shapes.
+        One that is shared is given under any of its names. What is not named is the module's own.
     args : tuple, or the one argument, optional
     kwargs : mapping of str to argument, optional
     strict : bool
@@ -49,9 +49,10 @@ def functional_call(
 
     Notes
     -----
-    A twin of the module is called, which shares all but the parameters: the module itself, which other threads may use
-    at the time, never holds what is given. Attributes that `forward` assigns are assigned to the module; a function
-    kept as an attribute that refers to the module by itself (a lambda over `self`) still sees the module's own.
+    A twin of the module is called, which shares all but what is given: the module itself, which other threads may use
+    at the time, never holds that. Attributes that `forward` assigns are assigned to the module, but for the buffers
+    that were given; a function kept as an attribute that refers to the module by itself (a lambda over `self`) still
+    sees the module's own.
 
     Examples
     --------
@@ -67,7 +68,8 @@ def functional_call(
     if not isinstance(module, Module):
         raise TypeError(f"functional_call: expected a Module, got {type(module).__name__}, at {mg.sites.here()}")
     given = _merged(parameter_and_buffer_dicts)
-    own = dict(module.named_parameters(remove_duplicate=False))
+    buffers = dict(module.named_buffers(remove_duplicate=False))
+    own: dict[str, mg.Tensor] = {**dict(module.named_parameters(remove_duplicate=False)), **buffers}
     if strict:
         missing, unexpected = [name for name in own if name not in given], [name for name in given if name not in own]
         if missing or unexpected:
@@ -77,15 +79,16 @@ def functional_call(
             raise ValueError(
                 f"Error(s) in reparametrizing for {type(module).__name__}: {faults.strip()}, at {mg.sites.here()}"
             )
-    parameters: dict[int, Parameter] = {}  # by the id of those they stand for
+    parameters: dict[int, mg.Tensor] = {}  # and buffers, by the id of those they stand for
     first: dict[int, str] = {}
     for name in [name for name in given if name in own]:
         known = first.setdefault(id(own[name]), name)
         if given[known] is not given[name]:
             raise ValueError(
-                f"functional_call: {known} and {name} are one parameter, given two values, at {mg.sites.here()}"
+                f"functional_call: {known} and {name} are one {'buffer' if name in buffers else 'parameter'}, "
+                f"given two values, at {mg.sites.here()}"
             )
-        parameters[id(own[name])] = _parameter(name, given[name], own[name])
+        parameters[id(own[name])] = (_buffer if name in buffers else _parameter)(name, given[name], own[name])
     twins = _Twins(parameters)
     arguments = () if args is None else args if isinstance(args, tuple) else (args,)
     try:
@@ -113,15 +116,15 @@ def _merged(dicts: Any) -> dict[str, Any]:
 class _Twins:
     """Modules as the given ones, with other parameters in their places."""
 
-    def __init__(self, parameters: dict[int, Parameter]) -> None:
-        self.parameters = parameters  # by the id of what they stand for
+    def __init__(self, given: dict[int, mg.Tensor]) -> None:
+        self.given = given  # by the id of what they stand for
         self.twins: dict[int, Module] = {}
         self.pairs: list[tuple[Module, Module, dict[str, Any]]] = []  # a module, its twin, what the twin was given
 
     def of(self, item: Any) -> Any:
         """What stands for an attribute: itself, where nothing in it is another."""
-        if isinstance(item, Parameter):
-            return self.parameters.get(id(item), item)
+        if isinstance(item, mg.Tensor):
+            return self.given.get(id(item), item)
         if isinstance(item, Module):
             return self.twins[id(item)] if id(item) in self.twins else self._made(item)
         if isinstance(item, MethodType) and isinstance(item.__self__, Module):
@@ -144,11 +147,27 @@ class _Twins:
         modules = {id(twin): module for module, twin, _ in self.pairs}
         for module, twin, before in self.pairs:
             for name, item in vars(twin).items():
+                if name in module._buffers and id(vars(module)[name]) in self.given:
+                    continue  # what is made of a given buffer is lost, as torch has it
                 if name not in before or item is not before[name]:
                     vars(module)[name] = modules.get(id(item), item)
 
 
-def _parameter(name: str, given: Any, own: Parameter) -> Parameter:
+def _buffer(name: str, given: Any, own: mg.Tensor) -> mg.Tensor:
+    node = given if isinstance(given, mg.Tensor) else mg.Tensor(np.asarray(given, own.dtype))
+    _check_shape(name, node, own)
+    return node
+
+
+def _check_shape(name: str, made: mg.Tensor, own: mg.Tensor) -> None:
+    if made.shape != own.shape:
+        raise ValueError(
+            f"functional_call: size mismatch for {name}: expected shape {own.shape}, got {made.shape}, "
+            f"at {mg.sites.here()}"
+        )
+
+
+def _parameter(name: str, given: Any, own: mg.Tensor) -> Parameter:
     """What is given, as a parameter, since a module may look for those it has; a node's gradient goes back to it."""
     if isinstance(given, mg.Node):
         node = given if isinstance(given, mg.Tensor) else mg.broadcast_to(given, ())
@@ -156,11 +175,7 @@ def _parameter(name: str, given: Any, own: Parameter) -> Parameter:
         made.__class__ = Parameter
     else:
         made = Parameter(np.asarray(given, own.dtype if isinstance(given, (list, float, int)) else None), False)
-    if made.shape != own.shape:
-        raise ValueError(
-            f"functional_call: size mismatch for {name}: expected shape {own.shape}, got {made.shape}, "
-            f"at {mg.sites.here()}"
-        )
+    _check_shape(name, made, own)
     if made.name is None and made is not given:
         made.name = own.name
     return made  # type: ignore[no-any-return]

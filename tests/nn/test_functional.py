@@ -212,3 +212,29 @@ def test_it_is_torch_s():
     for a in point:
         for b in point:
             np.testing.assert_allclose(found[a][b], expected[a][b].numpy(), rtol=1e-12, atol=1e-15)
+
+
+class Centred(nn.Module):
+    """Subtracts a running mean, which each call moves."""
+
+    def __init__(self) -> None:
+        self.register_buffer("mean", mg.Tensor([1.0, 2.0]))
+
+    def forward(self, x: mg.Tensor) -> mg.Tensor:
+        self.mean = 0.5 * (self.mean + x.mean(axis=0))
+        return x - self.mean
+
+
+def test_buffers_are_given_as_parameters_are():
+    """And what a call makes of a given one is lost, where the module's own is kept."""
+    x = np.array([[1.0, 2.0], [3.0, 4.0]])
+    model = nn.Sequential(Centred())
+    found = nn.functional_call(model, {"0.mean": [4.0, 5.0]}, mg.Tensor(x), strict=True)
+    np.testing.assert_array_equal(found.numpy(), x - [3.0, 4.0])
+    assert model.state_dict()["0.mean"].tolist() == [1.0, 2.0]
+    nn.functional_call(model, {}, mg.Tensor(x))
+    assert model.state_dict()["0.mean"].tolist() == [1.5, 2.5]
+    with pytest.raises(ValueError, match=r"size mismatch for 0.mean: expected shape \(2,\), got \(3,\)"):
+        nn.functional_call(model, {"0.mean": np.ones(3)}, mg.Tensor(x))
+    with pytest.raises(ValueError, match="Missing key"):
+        nn.functional_call(model, {}, mg.Tensor(x), strict=True)
