@@ -2,10 +2,12 @@
 # make test       the suite, under three minutes
 # make check      ruff and mypy --strict
 # make test-all   also what is marked slow, browser, oracles, dot; what is not installed is skipped and named
-# make oracles    install torch, autograd and scikit-learn for test-all and bench
+# make oracles    install torch, autograd and scikit-learn for test-all
 # make browser    install Playwright for test-all; the browser itself is the system's chromium
 # make debuggers  install debugpy for test-all
-# make bench      time the engine beside its peers
+# make peers      install the peers of bench: torch, jax, numba, autograd, tinygrad, scikit-learn
+# make bench      time the engine beside its peers, print the goals beside what was reached (half an hour; into `out/`)
+# make bench-quick  a glance at the same, in under two minutes
 # make clean      remove the environment and everything that runs leave behind
 #
 # Needs make and a Python >= 3.11; everything else goes into $(VENV), once, and again when pyproject.toml changes.
@@ -23,7 +25,7 @@ PYTHON ?= $(firstword $(call first,$(new_enough); import ensurepip; import venv)
 first = $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
     "$$p" -c '$(1)' >/dev/null 2>&1 && command -v "$$p" && break; done)
 
-.PHONY: demo test check test-all oracles browser debuggers bench clean
+.PHONY: demo test check test-all oracles browser debuggers peers bench bench-quick clean
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/.installed-plots
@@ -42,8 +44,13 @@ test-all: $(VENV)/.installed-test
 
 oracles browser debuggers: %: $(VENV)/.installed-%
 
+peers: $(VENV)/.installed-bench
+
 bench: $(VENV)/.installed-test
 	$(python) tests/benchmarks/run.py $(BENCH_ARGS)
+
+bench-quick: $(VENV)/.installed-test
+	$(python) tests/benchmarks/run.py --quick $(BENCH_ARGS)
 
 clean:
 	rm -rf $(VENV) out build dist *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache

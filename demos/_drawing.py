@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import viz
-from viz.figures import BLUE, GREEN, GREY, INK, PALE, QUIET, VERMILLION, new, shades, style
+from viz.plots.figures import BLUE, GREEN, GREY, INK, PALE, QUIET, VERMILLION, new, shades, style
 
 __all__ = ["BLUE", "GREEN", "GREY", "INK", "PALE", "QUIET", "VERMILLION", "picture", "shades"]
 

@@ -37,6 +37,8 @@ class Exhibit:
         The same for who does not.
     draw : callable
         Gives what `viz.save` writes.
+    rankdir : str, optional
+        Which way the graph goes, if not from left to right.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Exhibit:
     caption: str
     words: str
     draw: Callable[[], Any]
+    rankdir: str = ""
 
 
 class Result(NamedTuple):
@@ -58,9 +61,10 @@ def main(out: str | PathLike[str] = "out", seed: int = 0) -> Result:
     folder = Path(out) / "gallery"
     shown, files = [], []
     for exhibit in (*graphs(seed), *plots(seed)):
+        options = {"rankdir": exhibit.rankdir} if exhibit.rankdir else {}
         try:
-            files.append(viz.save(exhibit.draw(), folder / f"{exhibit.name}.svg"))
-        except ModuleNotFoundError as missing:
+            files.append(viz.save(exhibit.draw(), folder / f"{exhibit.name}.svg", **options))
+        except (ModuleNotFoundError, viz.DotError) as missing:
             print(f"({exhibit.name}: no picture: {missing})")
             continue
         shown.append(exhibit)
@@ -71,7 +75,7 @@ def main(out: str | PathLike[str] = "out", seed: int = 0) -> Result:
 
 
 def graphs(seed: int) -> Iterator[Exhibit]:
-    """Computation graphs: of a neuron, of a network of arrays, of a network of Values."""
+    """Computation graphs: of a neuron, of a network of arrays, of networks of Values, of a chain as the book has it."""
     x, w, b, y = mg.Value(2.0, name="x"), mg.Value(-0.5, name="w"), mg.Value(0.3, name="b"), 1.0
     z = w * x + b
     a = mg.sigmoid(z)
@@ -83,6 +87,39 @@ def graphs(seed: int) -> Iterator[Exhibit]:
         f"A graph from x, w and b over z = w x + b and a = sigmoid(z) to C; each node with its data and its gradient, "
         f"that of z being a - y = {z.grad:.4f}.",
         lambda: viz.graph(C),
+    )  # fmt: skip
+    yield Exhibit(
+        "contributions", 'viz.graph(C, labels="contribution")',
+        "The same, with what each operation handed on to each of its inputs: a gradient is the sum of what arrives.",
+        "The same graph with a number on each edge: those on the two edges that leave a add up to its gradient.",
+        lambda: viz.graph(C, labels="contribution"),
+    )  # fmt: skip
+    yield Exhibit(
+        "micrograd", 'viz.draw_dot(a, style="micrograd")', "The neuron itself as micrograd draws it, by Graphviz.",
+        "The graph from x, w and b to a in micrograd's style: a record of data and grad for each node, a circle for "
+        "each operation.",
+        lambda: viz.draw_dot(a, style="micrograd"),
+    )  # fmt: skip
+
+    rng = np.random.default_rng(seed)
+    inputs = mg.Tensor(rng.normal(size=(8, 2)), name="X")
+    W1, b1, W2, b2 = (
+        mg.Tensor(rng.normal(size=shape), requires_grad=True, name=name)
+        for name, shape in (("W[1]", (4, 2)), ("b[1]", (4,)), ("W[2]", (1, 4)), ("b[2]", (1,)))
+    )
+    Z1 = mg.linear(inputs, W1, b1)
+    A1 = mg.tanh(Z1)
+    Z2 = mg.linear(A1, W2, b2)
+    A2 = mg.sigmoid(Z2)
+    cost = -mg.log(A2).mean()
+    Z1.name, A1.name, Z2.name, A2.name, cost.name = "Z[1]", "A[1]", "Z[2]", "A[2]", "C"
+    cost.backward()
+    yield Exhibit(
+        "chain", 'viz.graph(C).save("chain.svg", rankdir="RL")',
+        "C ← A[2] ← Z[2] ← A[1] ← Z[1] ← X: the chain of the book, W and b entering each Z.",
+        "A graph from right to left: X, Z[1], A[1], Z[2], A[2] and C in a row, W[1] and b[1] entering Z[1], W[2] and "
+        "b[2] entering Z[2].",
+        lambda: viz.graph(cost), "RL",
     )  # fmt: skip
 
     X, Y = moons(8, np.random.default_rng(seed))
@@ -106,6 +143,18 @@ def graphs(seed: int) -> Iterator[Exhibit]:
         f"A network of Values on the same samples: {nodes:,} nodes, folded until they can be read.",
         f"A graph of a 2-3-1 network of Values; the picture says how its {nodes:,} nodes were folded.",
         lambda: viz.graph(output, params=network, max_nodes=40),
+    )  # fmt: skip
+
+    larger = nn.scalar.MLP(2, [16, 16, 1], rng=seed)
+    score = mg.sum([larger(row) for row in moons(50, rng)[0].tolist()])
+    score.backward()
+    count = len(mg.topological_order(score))
+    yield Exhibit(
+        "batch", "viz.graph(score, params=larger)",
+        f"A larger one on fifty samples: {count:,} nodes, of which those that are alike are drawn once.",
+        f"A graph of a 2-16-16-1 network of Values: a node for each layer of neurons; it says how its {count:,} nodes "
+        "were folded.",
+        lambda: viz.graph(score, params=larger),
     )  # fmt: skip
 
 
@@ -165,14 +214,19 @@ def plots(seed: int) -> Iterator[Exhibit]:
     )  # fmt: skip
 
 
+# Graphs are dark in dark surroundings, as this page is; plots are on white always, with a margin of it.
 STYLE = """
-:root { color-scheme: light; }
+:root { color-scheme: light dark; }
 body { margin: 0 auto; max-width: 62rem; padding: 1rem; background: #fff; color: #1a1a1a;
        font: 1.05rem/1.5 system-ui, sans-serif; }
 figure { margin: 0 0 3.5rem; }
-img { display: block; max-width: 100%; height: auto; margin: 0 auto; }
+img { display: block; max-width: 100%; height: auto; margin: 0 auto; border-radius: .4em; }
 figcaption { margin-top: .75rem; }
 code { font-size: .95em; color: #1a1a1a; background: #f3f3f3; padding: .1em .35em; border-radius: .2em; }
+@media (prefers-color-scheme: dark) {
+  body { background: #14171b; color: #f1f3f5; }
+  code { color: #f1f3f5; background: #2b3036; }
+}
 """
 
 

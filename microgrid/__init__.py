@@ -9,15 +9,12 @@
 """
 
 import importlib
-import sys
 
-from microgrid import debugging, rules, sites
+from microgrid import rules, sites
 from microgrid.anomaly import AnomalyError
-from microgrid.chain_rule import Derivation, Link, derive
+from microgrid.capture.compiled import Compiled, compile
 from microgrid.check import GradcheckError, gradcheck, gradgradcheck
-from microgrid.compiled import Compiled, compile
 from microgrid.derivatives import grad
-from microgrid.explaining import Explanation, explain, why
 from microgrid.functions import (
     abs,
     add,
@@ -84,14 +81,17 @@ from microgrid.functions import (
 )  # fmt: skip
 from microgrid.graph import Hook, Node, topological_order
 from microgrid.modes import detect_anomaly, enable_grad, is_grad_enabled, no_grad, set_grad_enabled
-from microgrid.printing import formula, latex
-from microgrid.proofs import Proof, prove
+from microgrid.proving.chain_rule import Derivation, Link, derive
+from microgrid.proving.printing import formula, latex
+from microgrid.proving.proofs import Proof, prove
+from microgrid.proving.symbolic import expression, symbols
 from microgrid.rule import Rule
 from microgrid.sites import record_sites
 from microgrid.stale import StaleError
-from microgrid.steps import Contribution, Step, Summary, steps
-from microgrid.symbolic import expression, symbols
-from microgrid.tape import Change, Tape, record
+from microgrid.stepping import debugging
+from microgrid.stepping.explaining import Explanation, explain, why
+from microgrid.stepping.steps import Contribution, Step, Summary, steps
+from microgrid.stepping.tape import Change, Tape, record
 from microgrid.tensor import Tensor
 from microgrid.transforms import elementwise_grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 from microgrid.value import Value
@@ -99,9 +99,9 @@ from microgrid.value import Value
 __microgrid_machinery__ = True
 __version__ = "0.1.0"
 
-if sys.gettrace() is not None:  # perhaps by a debugger
+if debugging.is_watched():  # perhaps by a debugger
     debugging.skip_machinery()
-    stepping = importlib.import_module("microgrid.stepping")
+    importlib.import_module("microgrid.stepping.frames")
 
 step_limit = 2000  # nodes: a debugger that is attached steps through passes of no more, unless it is asked to
 

@@ -6,7 +6,17 @@ from collections.abc import Callable, Sequence
 from typing import Any, overload
 
 from microgrid import sites, transforms
-from microgrid.graph import Node, check_root, differentiated, held, listed_nodes, seeded, topological_order
+from microgrid.graph import (
+    Node,
+    check_root,
+    differentiated,
+    entered,
+    followed,
+    held,
+    listed_nodes,
+    seeded,
+    topological_order,
+)
 from microgrid.pullback import zero
 
 __microgrid_machinery__ = True
@@ -89,6 +99,7 @@ def grad(
         raise ValueError(
             f"grad: expected allow_unused to be True or not given where materialize_grads is True, at {sites.here()}"
         )
+    inside = entered()
     roots = tuple(outputs) if isinstance(outputs, (list, tuple)) else (outputs,)
     if not roots:
         raise ValueError(f"grad: outputs: expected at least one node, got none, at {sites.here()}")
@@ -104,7 +115,7 @@ def grad(
         seed = seeded(root, gradient, create_graph)
         seeds[root] = seeds[root] + seed if root in seeds else seed
     order = topological_order(*roots)
-    gradients = differentiated(order, seeds, targets, create_graph)
+    gradients = differentiated(order, seeds, targets, create_graph, followed(order, inside))
     taken = held(order)
     if materialize_grads:
         for x in targets:

@@ -6,8 +6,10 @@ rules, and never written beside them.
 
 from __future__ import annotations
 
+import itertools
 import linecache
 import re
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -133,11 +135,16 @@ kinds.register(code_kind, [Code])
 
 
 def compiled(name: str, lines: Sequence[str], namespace: dict[str, Any]) -> Callable[..., Any]:
-    """The function of this name that the lines define; debuggers find its source as that of any file."""
-    file = f"<microgrid {name}>"
+    """The function of this name that the lines define; while it lives debuggers find its source as that of any file."""
     source = "\n".join(lines) + "\n"
-    linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
+    listed, file = source.splitlines(keepends=True), f"<microgrid {name}>"
+    for other in itertools.count(2):  # another of the same name has another source
+        if file not in linecache.cache:
+            break
+        file = f"<microgrid {name} {other}>"
+    linecache.cache[file] = (len(source), None, listed, file)
     scope: dict[str, Any] = {sites.MARK: True, "__name__": __name__} | namespace
     exec(compile(source, file, "exec"), scope)
     function: Callable[..., Any] = scope[name]
+    weakref.finalize(function, linecache.cache.pop, file, None).atexit = False
     return function

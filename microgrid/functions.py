@@ -11,9 +11,11 @@ from typing import Any, TypeVar
 import numpy as np
 
 from microgrid import kinds, rules, sites
+from microgrid.capture.prepared import prepared
 from microgrid.graph import Node
 from microgrid.rule import Rule
 from microgrid.shapes import Axis, Shape
+from microgrid.shortcuts import joined
 
 __microgrid_machinery__ = True
 
@@ -78,12 +80,12 @@ def divide(x: Any, y: Any) -> Any:
 
 def negative(x: X) -> X:
     """-x."""
-    return rules.negative(_lifted(x))
+    return _of_one(rules.negative, x)
 
 
 def positive(x: X) -> X:
     """x itself, as a node of its own: its gradient is that of this use of x alone."""
-    return rules.positive(_lifted(x))
+    return _of_one(rules.positive, x)
 
 
 def power(x: Any, y: Any) -> Any:
@@ -93,7 +95,7 @@ def power(x: Any, y: Any) -> Any:
 
 def square(x: X) -> X:
     """x^2."""
-    return rules.square(_lifted(x))
+    return _of_one(rules.square, x)
 
 
 def exp(x: X) -> X:
@@ -104,57 +106,57 @@ def exp(x: X) -> X:
     >>> exp(0.0)
     1.0
     """
-    return rules.exp(_lifted(x))
+    return _of_one(rules.exp, x)
 
 
 def log(x: X) -> X:
     """Natural logarithm; -inf at 0, nan below."""
-    return rules.log(_lifted(x))
+    return _of_one(rules.log, x)
 
 
 def log1p(x: X) -> X:
     """ln(1 + x), exact near 0."""
-    return rules.log1p(_lifted(x))
+    return _of_one(rules.log1p, x)
 
 
 def expm1(x: X) -> X:
     """e^x - 1, exact near 0."""
-    return rules.expm1(_lifted(x))
+    return _of_one(rules.expm1, x)
 
 
 def sqrt(x: X) -> X:
     """Square root; nan below 0, and gradient inf at 0."""
-    return rules.sqrt(_lifted(x))
+    return _of_one(rules.sqrt, x)
 
 
 def abs(x: X) -> X:
     """|x|; gradient 0 at 0."""
-    return rules.abs(_lifted(x))
+    return _of_one(rules.abs, x)
 
 
 def sign(x: X) -> X:
     """-1, 0 or 1; gradient 0."""
-    return rules.sign(_lifted(x))
+    return _of_one(rules.sign, x)
 
 
 def sin(x: X) -> X:
     """Sine of x in radians."""
-    return rules.sin(_lifted(x))
+    return _of_one(rules.sin, x)
 
 
 def cos(x: X) -> X:
     """Cosine of x in radians."""
-    return rules.cos(_lifted(x))
+    return _of_one(rules.cos, x)
 
 
 def tan(x: X) -> X:
     """Tangent of x in radians."""
-    return rules.tan(_lifted(x))
+    return _of_one(rules.tan, x)
 
 
 def tanh(x: X) -> X:
     """Hyperbolic tangent."""
-    return rules.tanh(_lifted(x))
+    return _of_one(rules.tanh, x)
 
 
 # ---------------------------------------------------------------------------------------- activations
@@ -168,22 +170,22 @@ def sigmoid(x: X) -> X:
     >>> sigmoid(0.0), sigmoid(-1000.0)
     (0.5, 0.0)
     """
-    return rules.sigmoid(_lifted(x))
+    return _of_one(rules.sigmoid, x)
 
 
 def logsigmoid(x: X) -> X:
     """ln sigmoid(x), finite wherever x is."""
-    return rules.logsigmoid(_lifted(x))
+    return _of_one(rules.logsigmoid, x)
 
 
 def softplus(x: X) -> X:
     """ln(1 + e^x), without overflow (Dugas et al., 2000)."""
-    return rules.softplus(_lifted(x))
+    return _of_one(rules.softplus, x)
 
 
 def relu(x: X) -> X:
     """max(x, 0); gradient 0 at 0 and 1 at nan, as in torch."""
-    return rules.relu(_lifted(x))
+    return _of_one(rules.relu, x)
 
 
 def leaky_relu(x: X, negative_slope: float = 0.01) -> X:
@@ -259,7 +261,7 @@ def where(condition: Any, x: Any, y: Any) -> Any:
     """
     condition = _lifted(condition)
     if isinstance(condition, Node):
-        condition = condition._data != 0
+        condition = prepared(_holds, condition)
     return rules.where(condition, _lifted(x), _lifted(y))
 
 
@@ -312,16 +314,17 @@ def dot(xs: Any, ys: Any) -> Any:
     >>> mg.dot(w, [3.0, 4.0]).data
     2.0
     """
-    if isinstance(xs, (Node, np.ndarray)) or isinstance(ys, (Node, np.ndarray)):
-        return matmul(xs, ys)
-    try:
-        xs, ys = tuple(xs), tuple(ys)
-    except TypeError:
-        given = f"{type(xs).__name__} and {type(ys).__name__}"
-        raise TypeError(f"dot: expected two sequences, got {given}, at {sites.here()}") from None
+    if not xs.__class__ is ys.__class__ is list:
+        if isinstance(xs, (Node, np.ndarray)) or isinstance(ys, (Node, np.ndarray)):
+            return matmul(xs, ys)
+        try:
+            xs, ys = tuple(xs), tuple(ys)
+        except TypeError:
+            given = f"{type(xs).__name__} and {type(ys).__name__}"
+            raise TypeError(f"dot: expected two sequences, got {given}, at {sites.here()}") from None
     if len(xs) != len(ys) or not xs:
         raise ValueError(f"dot: expected two sequences of one length, got {len(xs)} and {len(ys)}, at {sites.here()}")
-    return rules.dot(*xs, *ys)
+    return joined(rules.dot, (*xs, *ys))
 
 
 def einsum(subscripts: str, *xs: Any) -> Any:
@@ -379,8 +382,9 @@ def sum(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     >>> mg.sum([mg.Value(1.0), mg.Value(2.0), 3.0]).data
     6.0
     """
-    if isinstance(x, (list, tuple)) and x and axis is None and not keepdims and _holds_values(x):
-        return rules.total(*x)
+    whole = axis is None and not keepdims
+    if whole and isinstance(x, (list, tuple)) and x and (isinstance(x[0], Node) or _holds_values(x)):
+        return joined(rules.total, tuple(x))
     return rules.sum(_array(x, "sum"), axis=_axis(axis, "sum"), keepdims=bool(keepdims))
 
 
@@ -665,6 +669,16 @@ def binary_cross_entropy_with_logits(input: Any, target: Any) -> Any:
 # ---------------------------------------------------------------------------------------- arguments
 
 
+def _of_one(rule: type[Rule], x: Any) -> Any:
+    """`rule(x)`, elementwise; of a node straight by the rule's shortcut, if there is one."""
+    shortcut = rule.shortcuts[x.__class__] if isinstance(x, Node) else None
+    try:
+        z = NotImplemented if shortcut is None else shortcut(x)
+    except (TypeError, ValueError):  # the rule itself says what is wrong
+        z = NotImplemented
+    return rule(_lifted(x)) if z is NotImplemented else z
+
+
 def _lifted(x: Any) -> Any:
     """x, or the array that a list stands for."""
     if not isinstance(x, (list, tuple)):
@@ -757,8 +771,12 @@ def _shape(given: tuple[Any, ...], what: str) -> Shape:
         raise TypeError(f"{what}: expected integers, got {given!r}, at {sites.here()}") from None
 
 
+def _holds(condition: Any) -> Any:
+    return condition != 0
+
+
 def _integers(indices: Any) -> Any:
-    array = np.asarray(getattr(indices, "_data", indices))
+    array = prepared(np.asarray, indices if isinstance(indices, (Node, np.ndarray)) else np.asarray(indices))
     if array.dtype.kind not in "iu":
         raise TypeError(f"take_along_axis: indices: expected integers, got {array.dtype}, at {sites.here()}")
     return array

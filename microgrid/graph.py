@@ -21,8 +21,9 @@ from typing import Any, Self, TypeAlias
 
 import numpy as np
 
-from microgrid import anomaly, debugging, kinds, modes, sites, stale
+from microgrid import anomaly, kinds, modes, sites, stale
 from microgrid.rule import Rule
+from microgrid.stepping import debugging
 
 __microgrid_machinery__ = True
 
@@ -49,8 +50,7 @@ class Node:
     """
 
     __slots__ = (
-        "_code", "_data", "_extra", "_grad", "_instruction", "_number", "_share", "inputs", "parameters",
-        "requires_grad", "rule",
+        "_code", "_data", "_extra", "_grad", "_instruction", "_number", "_share", "_x", "_y", "requires_grad", "rule",
     )  # fmt: skip
 
     _data: Any
@@ -60,6 +60,8 @@ class Node:
     _code: CodeType | None  # with _instruction: the user's line that made it
     _instruction: int
     _extra: dict[str, Any] | None  # what few nodes have: name, hooks, marks of the stale check
+    _x: Any  # the inputs, a tuple, and
+    _y: Any  # the parameters, a dict; a Value has a shorter form, see `Value.inputs`
     inputs: tuple[Any, ...]
     parameters: dict[str, Any]
     requires_grad: bool
@@ -87,8 +89,8 @@ class Node:
         self._grad = self._share = None
         self._number = next_number()
         self._extra = None
-        self.inputs = inputs
-        self.parameters = parameters
+        self._x = inputs
+        self._y = parameters
         self.requires_grad = requires_grad
         self.rule = rule
         if sites.switch.on:
@@ -219,7 +221,7 @@ class Node:
         Returns the node. `MICROGRID_STEP=0` in the environment turns it off.
         """
         self._note("breakpoint", bool(on))
-        _Passes.breakpoints = True
+        _passes.breakpoints = True
         return self
 
     def requires_grad_(self, requires_grad: bool = True) -> Self:
@@ -238,6 +240,7 @@ class Node:
 
     def zero_grad(self) -> None:
         """Forget the gradient."""
+        modes.look("zero_grad()")
         self._grad = None
 
     def register_hook(self, hook: Callable[[Any], Any]) -> Hook:
@@ -290,7 +293,9 @@ class Node:
         step : bool, optional
             Run the pass as a function on the lines that made the nodes, for any Python debugger to step through. True:
             do, and have a debugger that is attached stop at the first node; False: never. By default where a debugger
-            is attached, for graphs of at most `mg.step_limit` nodes, and where a node has a `breakpoint()`.
+            is attached, for graphs of at most `mg.step_limit` nodes, and where a node has a `breakpoint()`. The locals
+            there are node, g (its gradient, complete), inputs, and the contributions of the node before; `node.grad`
+            stays what it was until the pass has run to its end.
 
         Raises
         ------
@@ -324,6 +329,7 @@ class Node:
         return copied
 
     def _leaf_only(self, operation: str) -> None:
+        modes.look(operation)
         if self.rule is not None:
             raise TypeError(
                 f"{operation}: {self._described()} has a history; only leaves copy and pickle: "
@@ -397,7 +403,10 @@ class _NodeKind(kinds.Kind):
             if (watch := modes.anomalies()) is not None:
                 anomaly.check_value(rule, numbers, z, watch)
             if modes.record() is not None:
-                return _noted(face, z, recorded and differentiable, rule, inputs, parameters)
+                made = noted(face, z, recorded and differentiable, rule, inputs, parameters)
+                if watched:
+                    stale.used(made, inputs)
+                return made
         node: Node = object.__new__(face)
         if recorded and differentiable:
             if parameters:
@@ -410,7 +419,7 @@ class _NodeKind(kinds.Kind):
         return node
 
 
-def _noted(
+def noted(
     face: Any, z: Any, requires_grad: bool, rule: type[Rule], inputs: Sequence[Any], parameters: dict[str, Any]
 ) -> Node:
     """A node for a record: it remembers how it was made whether or not it has a gradient, and arrays as they came."""
@@ -456,12 +465,14 @@ def topological_order(*roots: Node, oldest: int = 0) -> list[Node]:
         What nodes of a smaller creation number were made from is left out.
     """
     found = set(roots)
-    made, leaves, waiting = list[Node](), list[Node](), list(found)
+    made: list[Node] = []
+    leaves: list[Node] = []
+    waiting = list(found)
     for node in waiting:
         (leaves if node.rule is None else made).append(node)
         if node._number < oldest:
             continue
-        for x in node.inputs:
+        for x in node._x if node._y.__class__ is dict else node.inputs:
             if isinstance(x, Node) and x not in found:
                 found.add(x)
                 waiting.append(x)
@@ -509,8 +520,16 @@ class Walk:
                 shares = self.hand_on(node, g, differentiate(node, g, self.wanted, self.create_graph))
             yield node, g, shares
 
-    def run(self) -> None:
-        """The whole walk, where nobody looks on: `arrive` and `hand_on` written out, without a call for each node."""
+    def run(self, stop: bool | None = None) -> None:
+        """The whole walk, where nobody looks on: `arrive` and `hand_on` written out, without a call for each node.
+
+        With `stop` it is a function on the user's lines; True has a debugger stop at the first.
+        """
+        if stop is not None:
+            from microgrid.stepping import frames
+
+            frames.run(self, stop=stop)
+            return
         gradients, watched = self.gradients, self.watch is not None
         for node in reversed(self.order):
             g = gradients.get(node) if node._extra is None else self.arrive(node)
@@ -520,8 +539,9 @@ class Walk:
             if watched:
                 self.hand_on(node, g, shares)
                 continue
+            inputs = node._x if node._y.__class__ is dict else node.inputs
             for position, share in shares:
-                x = node.inputs[position]
+                x = inputs[position]
                 before = gradients.get(x)
                 gradients[x] = share if before is None else before + share
 
@@ -553,9 +573,10 @@ def differentiate(
 ) -> list[tuple[int, Any]]:
     """What a node with gradient g has for each of its inputs that wants it: (position, share)."""
     __tracebackhide__ = __debuggerskip__ = True  # what a debugger steps into from here is the rule
-    rule, inputs, parameters = node.rule, node.inputs, node.parameters
+    rule = node.rule
     assert rule is not None
-    stale.check(node)
+    inputs, parameters = (node._x, node._y) if node._y.__class__ is dict else (node.inputs, NO_PARAMETERS)
+    stale.check(node, inputs)
     if create_graph:
         kind: kinds.Kind = node_kind
         arguments: list[Any] = [g, node, *inputs]
@@ -589,7 +610,7 @@ def differentiate(
             try:
                 if share.__class__ is np.ndarray and share.ndim and node._data.__class__ is float:
                     raise ValueError("it is an array, and nothing here is")
-                fitted = x._fit(share)
+                fitted = share if share.__class__ is float is x._data.__class__ else x._fit(share)
             except (TypeError, ValueError) as error:
                 raise _misfit(node, position, share, error) from None
             shares.append((position, x._wrap(fitted) if create_graph and not isinstance(fitted, Node) else fitted))
@@ -629,8 +650,10 @@ def paths_to(order: Sequence[Node], targets: Iterable[Node]) -> set[Node]:
     """The nodes through which gradients must pass to reach the targets, and the targets."""
     wanted = set(targets)
     for node in order:
-        if node not in wanted and any(isinstance(x, Node) and x in wanted for x in node.inputs):
-            wanted.add(node)
+        for x in node.inputs if node not in wanted else ():
+            if isinstance(x, Node) and x in wanted:
+                wanted.add(node)
+                break
     return wanted
 
 
@@ -645,42 +668,62 @@ class _Passes:
     nested = False  # whether a fast pass runs, and what asks is a rule called by it
 
 
+_passes = _Passes()  # of which fields are set: setting those of a class has Python forget what it knows of classes
+
+
 def backward(
     root: Node, gradient: Any, create_graph: bool, inputs: Sequence[Node] | None, step: bool | None = None
 ) -> None:
     """See `Node.backward`."""
     check_root(root, "backward")
-    with _Passes.lock:
+    modes.look("backward()")
+    with _passes.lock:
         traced = gettrace() is not None or (tool is not None and tool(0) is not None)  # by a debugger, or a profiler
         plain = gradient is None and not create_graph and inputs is None
-        if plain and not step and not traced and fast_pass(root):
+        if plain and not step and not traced and _fast_pass(root):
             return
-        inside = traced and debugging.step_over()  # who steps in here means to step through the pass
+        inside = entered() if traced or _passes.breakpoints else None
         seed = seeded(root, gradient, create_graph)
         order = topological_order(root)
         stop = True if step else None
-        broken = _Passes.breakpoints and any(node._extra and "breakpoint" in node._extra for node in order)
-        if step is None and (traced or broken):
-            import microgrid.stepping  # only here, since it takes a while to import
-
-            if microgrid.stepping.unasked(order):
-                stop = inside
-            elif plain and fast_pass(root):
+        if step is None and inside is not None:
+            stop = followed(order, inside)
+            if stop is None and plain and fast_pass(root):
                 return
         gradients = differentiated(order, {root: seed}, inputs, create_graph, stop)
         keep(order, gradients, inputs, create_graph)
 
 
+def entered() -> bool | None:
+    """Whether a debugger's user steps into a pass here, to step through it; None where nobody could."""
+    if gettrace() is None and (tool is None or tool(0) is None) and not _passes.breakpoints:
+        return None
+    return debugging.step_over()
+
+
+def followed(order: Sequence[Node], inside: bool | None) -> bool | None:
+    """How a pass goes that nobody has asked to be stepped: `stop` of `differentiated`, after what `entered` said."""
+    if inside is None:
+        return None
+    from microgrid.stepping import frames  # only here, since it takes a while to import
+
+    return inside if frames.unasked(order) else None
+
+
 def fast_pass(root: Node) -> bool:
     """The plain pass from this root by the fast path, if there is one; whether it was run."""
-    with _Passes.lock:
-        if _Passes.nested:
-            return False
-        _Passes.nested = True
-        try:
-            return root._fast_backward()
-        finally:
-            _Passes.nested = False
+    with _passes.lock:
+        return _fast_pass(root)
+
+
+def _fast_pass(root: Node) -> bool:
+    if _passes.nested:
+        return False
+    _passes.nested = True
+    try:
+        return root._fast_backward()
+    finally:
+        _passes.nested = False
 
 
 def seeded(root: Node, gradient: Any, create_graph: bool) -> Any:
@@ -697,18 +740,14 @@ def differentiated(
 ) -> dict[Node, Any]:  # fmt: skip
     """The gradients of all nodes in the order (or on the way to the targets), given those of the roots.
 
-    With `stop` the walk is a function on the user's lines; True has a debugger stop at the first.
+    With `stop` as in `Walk.run`.
     """
+    if not create_graph:
+        modes.look("a backward pass")
     wanted = None if targets is None else paths_to(order, targets)
     recording = modes.enable_grad() if create_graph and not modes.is_grad_enabled() else contextlib.nullcontext()
     with np.errstate(all="ignore"), recording:
-        walk = Walk(order, gradients, wanted, create_graph)
-        if stop is None:
-            walk.run()
-        else:
-            import microgrid.stepping
-
-            microgrid.stepping.run(walk, stop=stop)
+        Walk(order, gradients, wanted, create_graph).run(stop)
     return gradients
 
 
@@ -716,7 +755,7 @@ def keep(order: Sequence[Node], gradients: dict[Node, Any], inputs: Sequence[Nod
     """Store the gradients of a pass: leaves (and chosen inputs) add theirs up, nodes between take the new one."""
     taken = held(order)
     chosen = gradients if inputs is None else set(inputs)
-    with _Passes.lock, np.errstate(all="ignore"):
+    with _passes.lock, np.errstate(all="ignore"):
         for node, gradient in gradients.items():
             if node not in chosen:
                 continue

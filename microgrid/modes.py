@@ -185,13 +185,22 @@ class detect_anomaly(Mode):
         self._setting = (check_nan, check_inf)
 
 
+class LookedError(BaseException):
+    """Ends a call that is recorded, where it does what no record can repeat, and before it does so.
+
+    No Exception, so that what the user's function catches does not catch it.
+    """
+
+
 class recording(Mode):
-    """Within it every operation on nodes is recorded, whether or not it has a gradient; `compiled` reads the record.
+    """Within it every operation on nodes is recorded, whether or not it has a gradient; `recorder` reads the record.
 
     Attributes
     ----------
     looks : list of str
         What was done that a record cannot repeat, and where: a number looked at, data written to.
+    checks : list
+        What is to be checked at each replay; see `prepared`.
     """
 
     _stack = ContextVar("microgrid_recording", default=None)
@@ -199,6 +208,7 @@ class recording(Mode):
     def __init__(self) -> None:
         self._setting = self
         self.looks: list[str] = []
+        self.checks: list[Any] = []
 
 
 def record() -> recording | None:
@@ -207,10 +217,17 @@ def record() -> recording | None:
 
 
 def look(operation: str) -> None:
-    """A number of a node is about to be looked at: what depends on it is not in any record."""
+    """A number of a node is about to be looked at, or written: what depends on it is not in any record.
+
+    Raises
+    ------
+    LookedError
+        Where a record is made.
+    """
     going_on = record() if special.count else None
     if going_on is not None:
         going_on.looks.append(f"{operation} at {sites.here()}")
+        raise LookedError(operation)
 
 
 def is_grad_enabled() -> bool:

@@ -1,13 +1,12 @@
-"""Passes: the backward pass of graphs of one face, quicker than the general walk, emitted from the rules.
+"""The backward pass of a graph of Tensors, quicker than the general walk, emitted from the rules.
 
 The pull of a rule, which hands the gradient of a node on to its inputs, is compiled when it is first used. A pass
-serves the plain case alone: Values of floats, or Tensors, and nothing special going on (no hook, no mode, no data
-written to). Whatever else comes up goes to the walk of `graph`, which gives the same bits.
+serves the plain case alone: Tensors, and nothing special going on (no hook, no mode, no data written to). Whatever
+else comes up goes to the walk of `graph`, which gives the same bits.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -17,7 +16,7 @@ from microgrid import kinds, modes, stale
 from microgrid.emitter import ArrayCode, Code, compiled
 from microgrid.graph import Node, age, differentiate, held
 from microgrid.rule import Rule
-from microgrid.shortcuts import array_code, float_code
+from microgrid.shortcuts import array_code
 
 __microgrid_machinery__ = True
 
@@ -25,40 +24,12 @@ __microgrid_machinery__ = True
 # A pull hands the gradient of one node, which stands in its `_share`, on to the `_share` of its inputs.
 
 
-def pull_of_floats(rule: type[Rule]) -> Callable[[Any], None]:
-    """The pull of a rule between Values; each input's share is a float already."""
-    if not rule.ours or (rule.variadic and rule.parameters):
-        return _pull_by_the_graph  # a user's rule may print, count, stop in a debugger, look at types, bear any name
-    if rule.variadic:
-        return _pull_of_many_floats(rule)
-    name = f"backward_of_{rule.__name__}"
-    shares = {x: _share(rule, x, wrt, Code) for x, wrt in zip(rule.inputs, rule.wrt, strict=True) if wrt}
-    text = " ".join(shares.values())
-    lines = [f"def {name}(node):", "    g = node._share"]
-    lines += [f"    {', '.join(f'node_{x}' for x in rule.inputs)}, = node.inputs"]
-    if _mentions(text, "z"):
-        lines += ["    z = node._data"]
-    for x in rule.inputs:
-        lines += [f"    is_{x} = node_{x}.__class__ is Value"]
-        if _mentions(text, x):
-            lines += [f"    {x} = node_{x}._data if is_{x} else node_{x}"]
-    for x, share in shares.items():
-        exact = f"exactly(node, wrt_{x})"
-        lines += [
-            f"    if is_{x} and node_{x}.requires_grad:",
-            f"        try: share = {share}",
-            f"        except (ArithmeticError, ValueError): share = {exact}",
-            *([f"        if share.__class__ is complex: share = {exact}"] if "**" in share else []),
-            f"        node_{x}._share += " + (f"node_{x}._fit(share)" if "wrt_" in share else "share"),
-        ]
-    return compiled(name, lines, float_code() | _derivatives(rule))
+def derivatives(rule: type[Rule]) -> dict[str, Any]:
+    """What code that calls the derivatives of a rule needs."""
+    return {f"wrt_{x}": wrt for x, wrt in zip(rule.inputs, rule.wrt, strict=True)}
 
 
-def _derivatives(rule: type[Rule]) -> dict[str, Any]:
-    return {"exactly": _exactly} | {f"wrt_{x}": wrt for x, wrt in zip(rule.inputs, rule.wrt, strict=True)}
-
-
-def _share(rule: type[Rule], x: str, wrt: Callable[..., Any], code: type[Code]) -> str:
+def written_share(rule: type[Rule], x: str, wrt: Callable[..., Any], code: type[Code]) -> str:
     """A derivative written out, where it is arithmetic; a call of it, where it is more than that."""
     arguments = ["g", "z", *rule.inputs]
     if rule.parameters:
@@ -67,29 +38,6 @@ def _share(rule: type[Rule], x: str, wrt: Callable[..., Any], code: type[Code]) 
         return str(wrt(*map(code, arguments)))
     except (AttributeError, TypeError):  # it asks for a shape or a matrix product: then it wants arrays
         return f"wrt_{x}({', '.join(arguments)})"
-
-
-def _exactly(node: Any, wrt: Callable[..., Any]) -> Any:
-    """A derivative where Python's arithmetic raises or leaves the real line: as IEEE 754 says."""
-    numbers = (x._data if isinstance(x, Node) else x for x in node.inputs)
-    return kinds.ieee(wrt, (node._share, node._data, *numbers), node.parameters)
-
-
-def _mentions(text: str, name: str) -> bool:
-    return re.search(rf"\b{name}\b", text) is not None
-
-
-def _pull_of_many_floats(rule: type[Rule]) -> Callable[[Any], None]:
-    name = f"backward_of_{rule.__name__}"
-    lines = [
-        f"def {name}(node):",
-        "    numbers = [x._data if x.__class__ is Value else x for x in node.inputs]",
-        "    try: shares = wrt(node._share, node._data, *numbers)",
-        "    except (ArithmeticError, ValueError): shares = exactly(node, wrt)",
-        "    for x, share in zip(node.inputs, shares):",
-        "        if x.__class__ is Value and x.requires_grad: x._share += share",
-    ]
-    return compiled(name, lines, float_code() | {"exactly": _exactly, "wrt": rule.wrt[0]})
 
 
 def _pull_by_the_graph(node: Any) -> None:
@@ -114,14 +62,14 @@ def pull_of_arrays(rule: type[Rule]) -> Callable[[Any], None]:
         if wrt is not None:
             lines += [
                 f"    if is_{x} and node_{x}.requires_grad:",
-                f"        share = {_share(rule, x, wrt, ArrayCode)}",
+                f"        share = {written_share(rule, x, wrt, ArrayCode)}",
                 f"        if share.__class__ is not ndarray or share.shape != {x}.shape or "
                 f"share.dtype is not {x}.dtype: share = node_{x}._fit(share)",
                 f"        before = node_{x}._share",
                 f"        node_{x}._share = share if before.__class__ is Nothing else before + share",
             ]
     scope = {"Node": Node, "Nothing": _Nothing, **array_code()}
-    return compiled(name, lines, scope | _derivatives(rule))
+    return compiled(name, lines, scope | derivatives(rule))
 
 
 class _Pulls(dict[Any, Callable[[Any], None]]):
@@ -138,34 +86,17 @@ class _Pulls(dict[Any, Callable[[Any], None]]):
         return pull
 
 
-pulls_of_floats = _Pulls(pull_of_floats)
 pulls_of_arrays = _Pulls(pull_of_arrays)
 
 
 # ------------------------------------------------------------------------------------------------ a whole pass
 
 
-faces_of_floats: set[Any] = set()  # the faces tell: Value itself,
 faces_of_arrays: set[Any] = set()  # Tensor and its subclasses
 
 
 class _Nothing:
     """The gradient of an array before its first share."""
-
-
-def backward_of_floats(root: Any) -> bool:
-    """The backward pass of a graph of Values; False, with nothing done, where that is not all there is to it."""
-    nothing = float("-0.0")  # the neutral number of addition: -0.0 + x is x, to the sign of a zero
-    graph = _reached(root, faces_of_floats, nothing, others=False)
-    if graph is None:
-        return False
-    _run(graph, 1.0, pulls_of_floats)
-    for node in graph.operations:
-        node._grad = node._share
-    for node in graph.leaves:
-        before = node._grad
-        node._grad = node._share if before is None else before + node._share
-    return True
 
 
 def backward_of_arrays(root: Any) -> bool:
@@ -209,9 +140,11 @@ def _reached(root: Any, faces: set[Any], nothing: Any, others: bool) -> _Graph |
     requires a gradient is not of these faces, or where there is another or a rule has constant inputs (unless `others`
     are allowed).
     """
-    if modes.special.count or root.rule is None or _marked(root):
+    if modes.special.count or root.rule is None or marked(root):
         return None
-    operations, leaves, waiting = list[Any](), list[Any](), [root]
+    operations: list[Any] = []  # list[Any]() would take longer than a small pass
+    leaves: list[Any] = []
+    waiting = [root]
     root._share = nothing
     while waiting:
         node = waiting.pop()  # the newest first: what was made together lies together in memory
@@ -222,12 +155,12 @@ def _reached(root: Any, faces: set[Any], nothing: Any, others: bool) -> _Graph |
             if x.__class__ in faces:
                 if x._share is nothing:
                     continue
-                if x._extra is not None and _marked(x):
+                if x._extra is not None and marked(x):
                     return None
                 if x.requires_grad:
                     x._share = nothing
                     (leaves if x.rule is None else waiting).append(x)
-            elif isinstance(x, Node) and (x.requires_grad or not others or _marked(x)):
+            elif isinstance(x, Node) and (x.requires_grad or not others or marked(x)):
                 return None
     operations.sort(key=age, reverse=True)
     if operations[-1]._number <= stale.last.write:
@@ -248,6 +181,6 @@ def _run(graph: _Graph, seed: Any, pulls: dict[Any, Callable[[Any], None]]) -> N
         raise
 
 
-def _marked(node: Any) -> bool:
+def marked(node: Any) -> bool:
     """Whether it has a hook, or its data was handed out or written to."""
     return node._extra is not None and not node._extra.keys() <= {"name"}

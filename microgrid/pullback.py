@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from microgrid import functions, kinds, modes, nested, rules, sites, stale
-from microgrid.graph import Node, Walk, next_number, paths_to, topological_order
+from microgrid.graph import Node, Walk, entered, followed, next_number, paths_to, topological_order
 from microgrid.tensor import Tensor
 from microgrid.value import Value
 
@@ -27,13 +27,14 @@ class Pullback:
     def __call__(self, seeds: Iterable[Any], recorded: bool) -> list[Any]:
         """The share of each variable, None where nothing depends on it: a number, or a node if it is recorded."""
         gradients: dict[Node, Any] = {}
+        stop = followed(self.order, entered())
         recording = modes.enable_grad() if recorded and not modes.is_grad_enabled() else contextlib.nullcontext()
         with np.errstate(all="ignore"), recording:
             for z, seed in zip(self.outputs, seeds, strict=True):
                 if z in self.wanted and seed is not None:
                     seed = z._wrap(seed) if recorded and not isinstance(seed, Node) else seed
                     gradients[z] = gradients[z] + seed if z in gradients else seed
-            Walk(self.order, gradients, self.wanted, recorded).run()
+            Walk(self.order, gradients, self.wanted, recorded).run(stop)
         return [gradients.get(x) for x in self.variables]
 
 

@@ -61,7 +61,7 @@ class Rule:
         try:
             shortcut = cls.shortcuts[inputs[0].__class__] if inputs else None
             if shortcut is not None:
-                z = shortcut(*inputs, **parameters)
+                z = shortcut(*inputs, **parameters) if parameters else shortcut(*inputs)
                 if z is not NotImplemented:
                     return z
             return kinds.highest(inputs).apply(cls, inputs, parameters)

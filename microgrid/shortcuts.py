@@ -85,8 +85,7 @@ def emit_operator(
         f"    try: z = {expression}",
         f"    except (ArithmeticError, ValueError): return {elsewhere}",
         *([f"    if z.__class__ is not float: return {elsewhere}"] if "**" in expression else []),
-        f"    inputs = ({', '.join(inputs[x] for x in rule.inputs)},)",
-        *_RECORD,
+        *recorded("Value", *[inputs[x] for x in rule.inputs], *["None"] * (not other)),
     ]
     return compiled(name, lines, float_code() | {"plain": plain, "rule": rule})
 
@@ -159,10 +158,8 @@ def emit_of_arrays(rule: type[Rule]) -> Callable[..., Any]:
         "    if z.__class__ is not ndarray: z = asarray(z)",
         "    if z.dtype.kind != 'f': return NotImplemented",
         f"    inputs = ({', '.join(nodes)},)",
-        *(line.replace("Value", "Tensor") for line in _RECORD),
+        *recorded("Tensor", "inputs", f"dict({', '.join(words)})" if words else "NO_PARAMETERS"),
     ]
-    if words:
-        lines = [line.replace("NO_PARAMETERS", f"dict({', '.join(words)})") for line in lines]
     scope = {
         **float_code(), "Tensor": kinds.array_kind.face, "SIMPLE": {int, bool, float, type(None)}, "rule": rule,
         "quiet": kinds._quiet, "just": kinds._just, "ndarray": np.ndarray, "asarray": np.asarray,
@@ -201,9 +198,68 @@ def written_out(rule: type[Rule]) -> Callable[..., Any]:
 
 def emit_joining(rule: type[Rule]) -> Callable[..., Any]:
     """A rule of many Values and numbers: its value, and the node that records it."""
-    name = f"{rule.__name__}_of_floats"
+    return ByLength(lambda length: emit_joining_of(rule, length), emit_joining_any(rule))
+
+
+def joined(rule: type[Rule], inputs: tuple[Any, ...]) -> Any:
+    """`rule(*inputs)` of a rule of many inputs, without handing them from call to call."""
+    shortcut = rule.shortcuts[inputs[0].__class__]
+    z = shortcut[len(inputs)](inputs) if shortcut.__class__ is ByLength else NotImplemented
+    return rule(*inputs) if z is NotImplemented else z
+
+
+class ByLength(dict[int, Callable[..., Any]]):
+    """Code of a rule of many inputs by their number: that for any number, or what is emitted after some calls."""
+
+    OFTEN, MOST = 8, 128  # calls after which it is emitted; inputs up to which it is
+
+    def __init__(self, emit: Callable[[int], Callable[..., Any]], general: Callable[..., Any]) -> None:
+        super().__init__()
+        self.emit, self.general, self.calls = emit, general, dict[int, int]()
+
+    def __missing__(self, length: int) -> Callable[..., Any]:
+        self.calls[length] = calls = self.calls.get(length, 0) + 1 if length <= self.MOST else 0
+        if calls < self.OFTEN:
+            return self.general
+        self[length] = emitted = self.emit(length)
+        return emitted
+
+    def __call__(self, *inputs: Any) -> Any:
+        return self[len(inputs)](inputs)
+
+
+def emit_joining_of(rule: type[Rule], length: int) -> Callable[..., Any]:
+    """The same for so many inputs: no loop is left."""
+    name = f"{rule.__name__}_of_{length}_floats"
+    xs = [f"x{place}" for place in range(length)]
+    assert rule.value is not None
+    expression = str(rule.value(*map(Code, xs)))
     lines = [
-        f"def {name}(*inputs):",
+        f"def {name}(inputs, Value=Value):",
+        "    if special.count: return NotImplemented",
+        f"    {', '.join(xs)}, = inputs",
+        "    recorded = x0.__class__ is Value and x0.requires_grad",
+        "    if not (recorded or any(x.__class__ is Value and x.requires_grad for x in inputs)): return NotImplemented",
+    ]
+    for x in xs:
+        lines += [
+            f"    if {x}.__class__ is Value: {x} = {x}._data",
+            f"    elif {x}.__class__ is not float and {x}.__class__ is not int: return NotImplemented",
+        ]
+    lines += [
+        f"    try: z = {expression}",
+        "    except (ArithmeticError, ValueError): return NotImplemented",
+        "    if z.__class__ is not float: return NotImplemented",
+        *recorded("Value", "inputs", "NO_PARAMETERS"),
+    ]
+    return compiled(name, lines, float_code() | {"rule": rule})
+
+
+def emit_joining_any(rule: type[Rule]) -> Callable[..., Any]:
+    """The same for any number of inputs."""
+    name = f"{rule.__name__}_of_any_floats"
+    lines = [
+        f"def {name}(inputs):",
         "    if special.count: return NotImplemented",
         "    numbers, recorded = [], False",
         "    for x in inputs:",
@@ -216,32 +272,32 @@ def emit_joining(rule: type[Rule]) -> Callable[..., Any]:
         "    if not recorded: return NotImplemented",
         "    try: z = value(*numbers)",
         "    except (ArithmeticError, ValueError): return NotImplemented",
-        *_RECORD,
+        *recorded("Value", "inputs", "NO_PARAMETERS"),
     ]
     return compiled(name, lines, float_code() | {"value": rule.value, "rule": rule})
 
 
-# the node of an emitted operator
-_RECORD = [
-    "    node = new(Value)",
-    "    node._data = z",
-    "    node._grad = node._share = None",
-    "    node._number = next_number()",
-    "    node._extra = None",
-    "    node.inputs = inputs",
-    "    node.parameters = NO_PARAMETERS",
-    "    node.requires_grad = True",
-    "    node.rule = rule",
-    "    if sites.on:",
-    "        frame = getframe(1)",
-    "        if MARK in frame.f_globals: frame = user_frame(frame)",
-    "        node._code = frame.f_code",
-    "        node._instruction = frame.f_lasti",
-    "    else:",
-    "        node._code = None",
-    "        node._instruction = 0",
-    "    return node",
-]
+def recorded(face: str, x: str, y: str) -> list[str]:
+    """The node of an emitted operator; see `Node` for what x and y are."""
+    return [
+        f"    node = new({face})",
+        "    node._data = z",
+        "    node._grad = node._share = node._extra = None",
+        "    node._number = next_number()",
+        f"    node._x = {x}",
+        f"    node._y = {y}",
+        "    node.requires_grad = True",
+        "    node.rule = rule",
+        "    if sites.on:",
+        "        frame = getframe(1)",
+        "        if MARK in frame.f_globals: frame = user_frame(frame)",
+        "        node._code = frame.f_code",
+        "        node._instruction = frame.f_lasti",
+        "    else:",
+        "        node._code = None",
+        "        node._instruction = 0",
+        "    return node",
+    ]
 
 
 @functools.cache

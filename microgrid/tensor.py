@@ -54,6 +54,7 @@ class Tensor(Node):
     """
 
     __slots__ = ("__weakref__",)
+    inputs, parameters = vars(Node)["_x"], vars(Node)["_y"]  # of a Tensor the record as it stands
 
     def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None, name: str | None = None) -> None:
         self._begin(_array(data, dtype, type(self).__name__), False, None, (), NO_PARAMETERS)
@@ -108,6 +109,8 @@ class Tensor(Node):
 
     def _replace(self, array: Any) -> None:
         """Hold another array, of the same shape and type, that nobody else will write to."""
+        if modes.special.count:
+            modes.look("a write to data")
         self._data = array
         stale.taken_back(self)
         self._renew()
@@ -115,10 +118,14 @@ class Tensor(Node):
     @property
     def grad(self) -> Any:
         """The gradient: an array of this node's own, or None where no pass has reached it."""
+        if modes.special.count:
+            modes.look("grad")
         return self._grad
 
     @grad.setter
     def grad(self, grad: Any) -> None:
+        if modes.special.count:
+            modes.look("writing a gradient")
         self._grad = None if grad is None else self._fitted(grad, "grad")
 
     def numpy(self) -> Any:

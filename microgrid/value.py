@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from microgrid import functions, kinds, modes, numpy_protocol, rules, sites
-from microgrid.graph import NO_PARAMETERS, Node, node_kind
-from microgrid.passes import backward_of_floats, faces_of_floats
+from microgrid import functions, kinds, modes, numpy_protocol, rules, sites, stale
+from microgrid.graph import NO_PARAMETERS, Node, next_number, node_kind
+from microgrid.passes_of_floats import backward_of_floats
 from microgrid.rule import Rule
 from microgrid.shortcuts import fast, reflected, shorten
 
@@ -55,6 +55,30 @@ class Value(Node):
         if name is not None:
             self.name = name
 
+    # ------------------------------------------------------------------ the record
+
+    # A shortcut records one or two inputs without a tuple, as `_x` and `_y`, of which `_y` is None for one: half the
+    # objects that the garbage collector has to look at. Else they are the inputs and the parameters.
+
+    @property
+    def inputs(self) -> tuple[Any, ...]:
+        """What the rule was applied to, in order."""
+        x, y = self._x, self._y
+        return x if y.__class__ is dict else (x,) if y is None else (x, y)
+
+    @inputs.setter
+    def inputs(self, inputs: tuple[Any, ...]) -> None:
+        self._x, self._y = inputs, self.parameters
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The keyword arguments of the rule."""
+        return self._y if self._y.__class__ is dict else NO_PARAMETERS
+
+    @parameters.setter
+    def parameters(self, parameters: dict[str, Any]) -> None:
+        self._x, self._y = self.inputs, parameters
+
     # ------------------------------------------------------------------ data
 
     @property
@@ -70,16 +94,25 @@ class Value(Node):
         if number.__class__ is not float and not isinstance(self, GeneralValue):
             kind = type(number).__name__
             raise TypeError(f"Value.data: this Value holds a float, got a {kind}: make a new Value, at {sites.here()}")
+        if modes.special.count:
+            modes.look("writing data")
         self._data = number
-        self._renew()
+        if self.rule is None:
+            self._number = stale.last.write = next_number()  # as stale.written does, without a call
+        else:
+            self._renew()
 
     @property
     def grad(self) -> Any:
         """The gradient; 0.0 where no pass has reached this node."""
+        if modes.special.count:
+            modes.look("grad")
         return 0.0 if self._grad is None else self._grad
 
     @grad.setter
     def grad(self, grad: Any) -> None:
+        if modes.special.count:
+            modes.look("writing a gradient")
         self._grad = grad if grad is None or grad.__class__ is float else _number(grad, "Value.grad")
 
     def item(self) -> Any:
@@ -102,6 +135,7 @@ class Value(Node):
 
     def detach(self) -> Value:
         """The same number without its history; it requires no gradient."""
+        modes.look("detach()")
         return type(self)._new(self._data, False)
 
     # ------------------------------------------------------------------ operators: each is its rule
@@ -384,7 +418,6 @@ def _shown(grad: Any) -> Any:
 
 
 Value.general = GeneralValue
-faces_of_floats.add(Value)
 kinds.float_kind.face = Value
 shorten(rule for rule in vars(rules).values() if isinstance(rule, type) and issubclass(rule, Rule) and rule is not Rule)
 kinds.register(node_kind, [Value])

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 import microgrid as mg
+from microgrid.capture.prepared import prepared
 from nn import init as initialisers
 from nn.containers import Sequential
 from nn.init import Rng
@@ -381,13 +382,21 @@ class Dropout(Module):
         input = _tensor(input)
         if not self.training or self.p == 0:
             return input
-        kept = self.rng.random(input.shape) >= self.p
-        scale = 1 / (1 - self.p) if self.p < 1 else 0.0
-        return input * (kept * scale).astype(np.result_type(input.dtype, np.float32))
+        dtype = np.result_type(input.dtype, np.float32)
+        kept: mg.Tensor = input * prepared(_mask, rng=self.rng, shape=input.shape, p=self.p, dtype=dtype)
+        return kept
 
     def extra_repr(self) -> str:
         """The probability."""
         return f"p={self.p}"
+
+
+def _mask(rng: np.random.Generator, shape: tuple[int, ...], p: float, dtype: Any) -> NDArray[Any]:
+    """What dropout multiplies by: drawn anew at each call, and at each replay of one."""
+    kept = rng.random(shape) >= p
+    scale = 1 / (1 - p) if p < 1 else 0.0
+    mask: NDArray[Any] = (kept * scale).astype(dtype)
+    return mask
 
 
 class Flatten(Module):

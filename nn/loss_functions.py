@@ -25,6 +25,8 @@ from typing import Any
 import numpy as np
 
 import microgrid as mg
+from microgrid.capture.prepared import checked, prepared
+from microgrid.modes import record
 from nn.targets import (
     Array,
     Data,
@@ -104,7 +106,7 @@ def binary_cross_entropy(
     """
     name = "binary_cross_entropy"
     input, labels = _pair(name, input, target, check_labels)
-    _check_probabilities(input)
+    checked(_check_probabilities, input)
     losses = -(labels * mg.log(input) + (1 - labels) * mg.log(1 - input))
     return _reduce(_weighted(name, losses, weight), reduction)
 
@@ -365,9 +367,9 @@ def cross_entropy(
     input, axis = _scores(name, input)
     labels = numeric(name, "target", target)
     if labels.shape != input.shape or labels.dtype.kind != "f":
-        _check_indices(name, input, labels, axis, ignore_index, " or probabilities (floats)")
-        log_a = mg.log_softmax(input, axis=axis)
-        return _likelihood(name, log_a, labels, axis, weight, ignore_index, label_smoothing, reduction)
+        _check_indices(name, input, labels, target, axis, ignore_index, " or probabilities (floats)")
+        log_a, given = mg.log_softmax(input, axis=axis), _source(target, labels)
+        return _likelihood(name, log_a, given, axis, weight, ignore_index, label_smoothing, reduction)
     if integer(name, "ignore_index", ignore_index) >= 0:
         raise ValueError(f"{name}: ignore_index is not supported for floating point target, at {mg.sites.here()}")
     _, y = _pair(name, input, target, check_amounts)
@@ -411,14 +413,9 @@ def nll_loss(
     name = "nll_loss"
     input, axis = _scores(name, input)
     labels = numeric(name, "target", target)
-    _check_indices(name, input, labels, axis, ignore_index)
-    # Of K probabilities given in their place one is at least 1/K; a rounding error is less.
-    if input._data.max() > 1e-4:
-        raise ValueError(
-            f"{name}: input holds {input._data.max()}, expected log-probabilities, none above 0: put LogSoftmax before "
-            f"it, or use CrossEntropyLoss on logits, at {mg.sites.here()}"
-        )
-    return _likelihood(name, input, labels, axis, weight, ignore_index, 0.0, reduction)
+    _check_indices(name, input, labels, target, axis, ignore_index)
+    checked(_check_logarithms, input, name=name)
+    return _likelihood(name, input, _source(target, labels), axis, weight, ignore_index, 0.0, reduction)
 
 
 def check_reduction(reduction: str) -> Callable[[mg.Tensor], mg.Tensor]:
@@ -443,7 +440,7 @@ def _reduce(losses: mg.Tensor, reduction: str, counts: Array | None = None) -> m
 def _likelihood(
     name: str,
     log_a: mg.Tensor,
-    labels: Array,
+    labels: Data,
     axis: int,
     weight: Data | None,
     ignore_index: int,
@@ -451,22 +448,40 @@ def _likelihood(
     reduction: str,
 ) -> mg.Tensor:
     """-ln a_y by class index: smoothed, weighted by the class, and 0 for the samples that do not count."""
-    kept = labels != ignore_index
-    every = bool(np.all(kept))
-    labels = labels if every else np.where(kept, labels, 0)
-    losses = -mg.squeeze(mg.take_along_axis(log_a, np.expand_dims(labels, axis), axis=axis), axis=axis)
+    # a record is made of the general form, since other labels may come
+    every = record() is None and not prepared(_ignored, labels, ignore_index=ignore_index).any()
+    places = prepared(_places, labels, axis=axis, ignore_index=ignore_index)
+    losses = -mg.squeeze(mg.take_along_axis(log_a, places, axis=axis), axis=axis)
     w, counts = None, None
     if weight is not None:
         w = _class_weights(name, weight, log_a, axis)
-        counts = w[labels]
+        counts = prepared(_counts, labels, w, ignore_index=ignore_index, dtype=log_a.dtype)
         losses = counts * losses
     if smoothing:
         spread = log_a if w is None else _along(w, log_a.ndim, axis) * log_a
         losses = (1 - smoothing) * losses - (smoothing / log_a.shape[axis]) * mg.sum(spread, axis=axis)
     if not every:
-        losses = mg.where(kept, losses, 0.0)
-        counts = np.where(kept, 1 if counts is None else counts, 0).astype(log_a.dtype)
+        losses = mg.where(prepared(_ignored, labels, ignore_index=ignore_index), 0.0, losses)
+        counts = prepared(_counts, labels, w, ignore_index=ignore_index, dtype=log_a.dtype)
     return _reduce(losses, reduction, counts)
+
+
+def _ignored(labels: Array, ignore_index: int) -> Array:
+    """Which samples do not count."""
+    ignored: Array = labels == ignore_index
+    return ignored
+
+
+def _places(labels: Array, axis: int, ignore_index: int) -> Array:
+    """The class of each sample, along the axis of the classes; any one for samples that do not count."""
+    return np.expand_dims(np.where(labels == ignore_index, 0, labels), axis)
+
+
+def _counts(labels: Array, weight: Array | None, ignore_index: int, dtype: Any) -> Array:
+    """How much each sample is in the mean: the weight of its class, or 1; 0 where it does not count."""
+    ignored = labels == ignore_index
+    counts: Array = np.where(ignored, 0, 1 if weight is None else weight[np.where(ignored, 0, labels)]).astype(dtype)
+    return counts
 
 
 def counted(labels: Array, weight: Array | None, ignore_index: int) -> float:
@@ -490,15 +505,38 @@ def _pair(name: str, input: Data, target: Data, check: Callable[[str, Array], No
     input = _tensor(name, input)
     labels = numeric(name, "target", target)
     check_shape(name, input, labels)
-    check(name, labels)
+    given = _source(target, labels)
+    checked(_check_target, given, name=name, check=check)
     if isinstance(target, mg.Tensor) and labels.dtype.kind == "f":
         return input, target
-    return input, labels.astype(input.dtype, copy=False)
+    return input, prepared(_as_type, given, dtype=input.dtype)
 
 
-def _check_probabilities(input: mg.Tensor) -> None:
+def _source(target: Data, labels: Array) -> Data:
+    """The target as what a record knows again: the Tensor itself, where it is one."""
+    return target if isinstance(target, mg.Tensor) else labels
+
+
+def _check_target(target: Array, name: str, check: Callable[..., None], rest: tuple[int, ...] = ()) -> None:
+    check(name, target, *rest)
+
+
+def _as_type(array: Array, dtype: Any) -> Array:
+    return array.astype(dtype, copy=False)
+
+
+def _check_logarithms(input: Array, name: str) -> None:
+    # Of K probabilities given in their place one is at least 1/K; a rounding error is less.
+    if input.max() > 1e-4:
+        raise ValueError(
+            f"{name}: input holds {input.max()}, expected log-probabilities, none above 0: put LogSoftmax before "
+            f"it, or use CrossEntropyLoss on logits, at {mg.sites.here()}"
+        )
+
+
+def _check_probabilities(input: Array) -> None:
     # nan passes: it is the network's doing, and nn.fit and detect_anomaly say where it came from.
-    low, high = input._data.min(), input._data.max()
+    low, high = input.min(), input.max()
     if low < 0 or high > 1:
         raise ValueError(
             f"binary_cross_entropy: input holds {low if low < 0 else high}, expected probabilities in [0, 1]; "
@@ -518,7 +556,7 @@ def _scores(name: str, input: Data) -> tuple[mg.Tensor, int]:
 
 
 def _check_indices(
-    name: str, input: mg.Tensor, labels: Array, axis: int, ignore_index: int, otherwise: str = ""
+    name: str, input: mg.Tensor, labels: Array, target: Data, axis: int, ignore_index: int, otherwise: str = ""
 ) -> None:
     expected = input.shape[:axis] + input.shape[axis + 1 :]
     if labels.shape != expected:
@@ -537,7 +575,8 @@ def _check_indices(
         )
     if not labels.size:
         raise ValueError(f"{name}: input of shape {input.shape} holds no sample, at {mg.sites.here()}")
-    check_classes(name, labels, input.shape[axis], integer(name, "ignore_index", ignore_index))
+    rest = input.shape[axis], integer(name, "ignore_index", ignore_index)
+    checked(_check_target, _source(target, labels), name=name, check=check_classes, rest=rest)
 
 
 def check_smoothing(label_smoothing: float) -> None:
@@ -558,7 +597,8 @@ def weights_of(name: str, role: str, given: Data, dtype: Any) -> Array:
         )
     weights = numeric(name, role, given)
     check_weights(name, weights, role)
-    return weights.astype(dtype, copy=False)
+    cast: Array = prepared(_as_type, _source(given, weights), dtype=dtype)
+    return cast
 
 
 def _spread(name: str, role: str, given: Data, losses: mg.Tensor) -> Array:

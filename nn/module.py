@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import UserDict, deque
+from array import array as packed
+from collections import UserDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple, Self, TypeVar
@@ -19,7 +20,7 @@ __microgrid_machinery__ = True
 
 Kind = TypeVar("Kind")
 
-CALLS = 512  # so many calls, the last ones, a module remembers
+CALLS = 1024  # so many calls, the last ones, a module remembers at least, and twice as many at most
 
 
 class Parameter(mg.Tensor):
@@ -76,7 +77,8 @@ class Called:
     Subclasses define `forward`.
     """
 
-    _calls: deque[tuple[int, int]]
+    _calls: packed[int]  # where each call began and ended, one after another
+    _forgotten: bool  # whether there were more
     _hooks: UserDict[int, Callable[[Any, tuple[Any, ...], Any], Any]]  # no dict, which members would be looked for in
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
@@ -91,14 +93,17 @@ class Called:
         try:
             calls = self._calls
         except AttributeError:
-            calls = deque(maxlen=CALLS)
+            calls = packed("q")
             object.__setattr__(self, "_calls", calls)
-        calls.append((begun, next_number()))
+        calls.extend((begun, next_number()))
+        if len(calls) >= 4 * CALLS:
+            del calls[: 2 * CALLS]
+            object.__setattr__(self, "_forgotten", True)
         return output
 
     def _hooked(self, inputs: tuple[Any, ...], output: Any) -> Any:
         """What the hooks make of an output."""
-        if modes.record() is not None:  # a hook sees every call, so none may be replayed: this one is made once more
+        if self._hooks and modes.record() is not None:  # a hook sees every call, so none may be replayed
             modes.look(f"a forward hook of {type(self).__name__}")
             return output
         for hook in list(self._hooks.values()):
@@ -107,8 +112,16 @@ class Called:
         return output
 
     def calls(self) -> list[tuple[int, int]]:
-        """The last calls: a node was made in the call (begun, ended) if its creation number lies between the two."""
-        return list(vars(self).get("_calls", ()))
+        """The last calls: a node was made in the call (begun, ended) if its creation number lies between the two.
+
+        The last 1,024 are there, if there were as many; see `calls_since` for what is older.
+        """
+        calls = vars(self).get("_calls", ())
+        return list(zip(calls[::2], calls[1::2], strict=True))
+
+    def calls_since(self) -> int:
+        """The creation number from which on `calls` knows of all calls: 0 where none is forgotten."""
+        return int(self._calls[0]) if "_forgotten" in vars(self) else 0
 
     def register_forward_hook(self, hook: Callable[[Any, tuple[Any, ...], Any], Any]) -> mg.Hook:
         """Have `hook(module, inputs, output)` called after each call of the module.
@@ -145,7 +158,7 @@ class Called:
         return mg.Hook(self._hooks, hook)  # type: ignore[arg-type]  # all that it asks of a dict
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name not in ("_calls", "_hooks")}
+        return {name: value for name, value in vars(self).items() if name not in ("_calls", "_forgotten", "_hooks")}
 
 
 class Module(Called):
@@ -446,6 +459,7 @@ class Module(Called):
 
 def clear_gradients(parameters: Iterator[Parameter] | list[mg.Tensor], set_to_none: bool) -> None:
     """Drop each gradient, or zero it in place; the one meaning of `zero_grad` for modules and optimisers."""
+    modes.look("zero_grad()")
     for parameter in parameters:
         if set_to_none:
             parameter._grad = None

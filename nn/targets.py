@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 import microgrid as mg
+from microgrid.capture.prepared import locked
 
 __microgrid_machinery__ = True
 
@@ -112,7 +113,7 @@ def numeric(name: str, role: str, data: Data) -> Array:
         For rows of unequal length.
     """
     try:
-        array = _held(data) if isinstance(data, mg.Tensor) else np.asarray(refuse_mask(name, role, data))
+        array = locked(data) if isinstance(data, mg.Tensor) else np.asarray(refuse_mask(name, role, data))
     except ValueError as error:
         raise ValueError(f"{name}: {role} is no regular array: {error}, at {mg.sites.here()}") from None
     if array.dtype.kind not in "biuf":
@@ -131,14 +132,6 @@ def refuse_mask(name: str, role: str, data: Any) -> Any:
             f"(data.filled(value), data.compressed()), at {mg.sites.here()}"
         )
     return data
-
-
-def _held(tensor: mg.Tensor) -> Array:
-    """The array of a Tensor; read-only unless the user has it: nobody else writes to it, and users are given a copy."""
-    array: Array = tensor._data
-    if array.flags.writeable and (tensor._extra is None or "handed" not in tensor._extra):
-        array.setflags(write=False)
-    return array
 
 
 def too_large(array: Array, dtype: Any) -> Any:

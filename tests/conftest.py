@@ -26,6 +26,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("dot") and shutil.which("dot") is None:
         pytest.skip("the program dot (Graphviz) is not installed")
+    if item.get_closest_marker("compiler") and shutil.which("cc") is None:
+        pytest.skip("no C compiler, cc, is installed")
 
 
 def _fail_if_skipped(report: pytest.TestReport | pytest.CollectReport, markers: list[str]) -> None:

@@ -22,17 +22,17 @@ True
 digraph {
 """
 
-from viz.counts import confusion
-from viz.debugger import debug
 from viz.drawing import Graph, draw_dot, graph, save, trace
 from viz.files import DotError
-from viz.flow import gradients
-from viz.neurons import network
 from viz.notebook import show_nodes as _show_nodes
 from viz.picture import Cluster, Edge, Node
-from viz.regions import boundary
-from viz.stepper import Page, page
-from viz.training import curves
+from viz.plots.counts import confusion
+from viz.plots.flow import gradients
+from viz.plots.neurons import network
+from viz.plots.regions import boundary
+from viz.plots.training import curves
+from viz.stepping.debugger import debug
+from viz.stepping.stepper import Page, page
 
 __microgrid_machinery__ = True
 

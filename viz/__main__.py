@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.command == "dap":
         if given.port is not None and not 0 <= given.port <= 65535:
             dap.error(f"argument --port: expected 0 to 65535, got {given.port}")
-        from viz.adapter import serve
+        from viz.stepping.adapter import serve
 
         return serve(given.port)
     if not given.module and not os.path.isfile(given.script):
@@ -56,9 +56,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _debug(script: str, arguments: Sequence[str], module: bool, commands: Sequence[str]) -> int:
     import microgrid as mg
-    from viz import scripts
-    from viz.recording import Recording, of_tape
-    from viz.terminal import Outcome, Terminal
+    from viz.stepping import scripts
+    from viz.stepping.recording import Recording, of_tape
+    from viz.stepping.terminal import Outcome, Terminal
 
     tape = None
     if script.endswith(".json") and not module:
@@ -74,13 +74,15 @@ def _debug(script: str, arguments: Sequence[str], module: bool, commands: Sequen
     outcome: Outcome = "step"
 
     def wanted() -> bool:
+        if outcome == "quit":  # it has caught what was to end it
+            scripts.leave()
         return outcome == "step" or bool(terminal.passes and terminal.cursor.points)
 
     def met(recording: Recording) -> None:
         nonlocal outcome
         outcome = terminal.interact(recording, stop=outcome == "step")
         if outcome == "quit":
-            raise SystemExit(0)
+            scripts.leave(recording.error)
 
     with scripts.watched(wanted, met):
         try:

@@ -24,8 +24,8 @@ LOOKS: dict[Kind, dict[str, str]] = {
 }
 ALARM = {"color": "#9c0d22", "penwidth": "3"}
 
-# In HTML-like labels too dot puts the node's id for `\N`, and one backslash for two.
-HTML = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "\\": "\\\\"})
+# In HTML-like labels too dot puts the node's id for `\N`, and one backslash for two; a lone `]` is an error to it.
+HTML = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "\\": "\\\\", "]": "&#93;"})
 RECORD = str.maketrans({**{sign: f"\\{sign}" for sign in '\\{}|<>"'}, "&": "&amp;"})  # `&` would begin an entity
 PLAIN = str.maketrans({"\\": "\\\\", '"': '\\"', "&": "&amp;"})
 
@@ -38,7 +38,7 @@ def direction(rankdir: Any) -> str:
     ValueError
         If it is none.
     """
-    if rankdir not in RANKDIRS:
+    if not isinstance(rankdir, str) or rankdir not in RANKDIRS:
         raise ValueError(f"rankdir={rankdir!r} is none of {', '.join(RANKDIRS)}, at {mg.sites.here()}")
     return str(rankdir)
 
@@ -51,7 +51,7 @@ def digraph(picture: Picture, rankdir: str, style: str | None, format: str = "sv
     ValueError
         For another style.
     """
-    if style not in WRITERS:
+    if not (style is None or (isinstance(style, str) and style in WRITERS)):
         raise ValueError(f"style={style!r} is neither None nor 'micrograd', at {mg.sites.here()}")
     drawn = graphviz.Digraph(format=format, graph_attr={"rankdir": rankdir})
     if picture.caption:

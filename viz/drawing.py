@@ -5,20 +5,23 @@ from __future__ import annotations
 import gc
 import json
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set as AbstractSet
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from inspect import signature
+from numbers import Integral
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import graphviz
 import numpy as np
 
 import microgrid as mg
 from microgrid.graph import differentiate
-from viz import dot, figures, files, folding, hypertext, listing, mermaid, names, svg
+from viz import dot, files, folding, hypertext, listing, mermaid, names, svg
 from viz.folding import Part, Sketch
 from viz.picture import Cluster, Edge, Kind, Node, Picture
+from viz.plots import figures
 from viz.words import clipped, constant, counted, described, fault, given, held, together
 
 if TYPE_CHECKING:
@@ -27,8 +30,9 @@ if TYPE_CHECKING:
 __microgrid_machinery__ = True
 
 MAX_NODES = 150  # about so many stay readable on a screen
+MOST = 10**9  # nodes, than which no graph has more
 INFIX = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "power": "**", "matmul": "@"}
-OPERANDS, COMPARED = 9, 100  # so many operands are written, and of so many nodes that are alike compared
+OPERANDS = 9  # so many are written
 DETAILS = ("auto", "full", *folding.STEPS)
 LABELS = (None, "local", "contribution")
 SUFFIXES = {
@@ -68,17 +72,19 @@ class Graph(Picture):
 
         Raises
         ------
+        TypeError
+            If `timeout` is no number.
         ValueError
-            For another rankdir or engine.
+            For another rankdir or engine, or a `timeout` that is not above 0.
         """
-        rankdir = dot.direction(rankdir)
-        if engine not in (None, "dot"):
+        rankdir, timeout = dot.direction(rankdir), files.seconds(timeout)
+        if not (engine is None or (isinstance(engine, str) and engine == "dot")):
             raise ValueError(f"svg: engine={engine!r} is neither None nor 'dot', at {mg.sites.here()}")
         if engine == "dot":
             try:
                 return files.laid_out(self.dot(rankdir), "svg", timeout).decode("utf-8")
             except files.DotError as error:
-                warnings.warn(f"{error}; viz places the nodes instead, at {mg.sites.here()}", stacklevel=2)
+                warnings.warn(f"{error}; viz places the nodes instead", stacklevel=2)
         return svg.written(self, rankdir)
 
     def html(self, rankdir: str = "LR", *, title: str = "Computation graph") -> str:
@@ -136,17 +142,21 @@ class Graph(Picture):
         Raises
         ------
         ValueError
-            For another suffix.
+            For another suffix; and as for the method.
+        TypeError
+            If `path` is none, or for an option that the method does not have.
         DotError
             As for `png`.
         OSError
             If the file cannot be written.
         """
-        path = Path(path)
+        path = files.path_of(path)
         form = SUFFIXES.get(path.suffix.lower())
         if form is None:
             raise ValueError(f"save: {path.name!r} ends in none of {', '.join(SUFFIXES)}, at {mg.sites.here()}")
-        content = getattr(self, form)(**options)
+        writer = getattr(self, form)
+        _known(options, path, tuple(signature(writer).parameters))
+        content = writer(**options)
         return files.write(path, content if isinstance(content, bytes) else content.encode("utf-8"))
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
@@ -190,9 +200,10 @@ def graph(
         others fold so far in any case, and farther if it takes more: constants are printed where they are used;
         sums of products are one node; samples of a batch that are alike are one; modules are one node each.
     max_nodes : int >= 1
-        A picture fits if it has no more nodes than this.
+        A picture fits if it has no more nodes than this, and its edges can be told apart: 2.5 for each node, or 40.
     expand : function of str to bool, optional
-        Modules whose path it is true of are drawn in full: `expand=lambda path: path == "layers.0"`.
+        Modules whose path it is true of are drawn in full: `expand=lambda path: path == "layers.0"`; of a batch that
+        would not fit so, samples that are alike are one.
     labels : {None, "local", "contribution"}
         Write on each edge the derivative of its target by its source (between single numbers), or what the target
         handed to the source's gradient in a backward pass.
@@ -206,7 +217,9 @@ def graph(
     TypeError
         If a root is no node, or `params` has no named parameters.
     ValueError
-        If there is no root; for an unknown detail or label, or `max_nodes` below 1.
+        If there is no root; for an unknown detail or label, or `max_nodes` below 1; if `expand` fails.
+    StaleError
+        If labels are asked for, and a number that they need was written over: by an optimiser's step, say.
 
     Examples
     --------
@@ -221,6 +234,14 @@ def graph(
     return _graph(roots, params, detail, max_nodes, expand, labels, names.users_variables())
 
 
+def _known(options: Mapping[str, Any], path: Path, names: Sequence[str]) -> None:
+    """Refuse options that there are not."""
+    for option in options:
+        if option not in names:
+            there = f"options of {path.suffix} are {', '.join(names)}" if names else f"{path.suffix} has no options"
+            raise TypeError(f"save: {option!r} is no option: {there}, at {mg.sites.here()}")
+
+
 def _check(roots: Sequence[Any], detail: Any, max_nodes: Any, expand: Any, labels: Any) -> None:
     if not roots:
         raise ValueError(f"graph: nothing to draw, expected a Value or Tensor, at {mg.sites.here()}")
@@ -229,14 +250,14 @@ def _check(roots: Sequence[Any], detail: Any, max_nodes: Any, expand: Any, label
             raise TypeError(
                 f"a picture shows a Value or Tensor and its history, got {given(root)}, at {mg.sites.here()}"
             )
-    if detail not in DETAILS:
+    if not isinstance(detail, str) or detail not in DETAILS:
         raise ValueError(f"graph: detail={detail!r} is none of {', '.join(DETAILS)}, at {mg.sites.here()}")
-    if not isinstance(max_nodes, int) or isinstance(max_nodes, bool) or max_nodes < 1:
+    if not isinstance(max_nodes, Integral) or isinstance(max_nodes, bool) or max_nodes < 1:
         raise ValueError(f"graph: max_nodes={max_nodes!r}, expected an integer >= 1, at {mg.sites.here()}")
     if expand is not None and not callable(expand):
         raise TypeError(f"graph: expand: expected a function of a module's path, got {given(expand)}, "
                         f"at {mg.sites.here()}")  # fmt: skip
-    if labels not in LABELS:
+    if not (labels is None or (isinstance(labels, str) and labels in LABELS)):
         raise ValueError(f"graph: labels={labels!r} is none of None, 'local', 'contribution', at {mg.sites.here()}")
 
 
@@ -266,21 +287,29 @@ def _made(
 ) -> Graph:  # fmt: skip
     paths = names.paths(params)
     order = mg.topological_order(*roots)
-    called = {node: node.name for node in order if node.name is not None}
-    called = names.variables(scope) | called | paths
+    given_names = {node: node.name for node in order if node.name is not None}
+    called = names.variables(scope) | given_names | paths
     made = names.innermost(order, names.calls(params, expand))
-    drawn = folding.sketch(order, roots, made, called, paths)
 
     def learned(node: mg.Node) -> bool:
         return node in paths if paths else node.requires_grad
 
-    if detail != "full":
-        folding.fold(drawn, max_nodes, detail, learned)
+    for apart in (True, False) if expand else (False,):  # each sample of what is drawn in full, if that can be read
+        drawn = folding.sketch(order, roots, made, called, paths, given_names)
+        if detail == "full" or folding.fold(drawn, min(int(max_nodes), MOST), detail, learned, apart=apart):
+            break
     ids = [f"n{i}" for i in range(len(drawn.parts))]
     clusters, within = _clusters(drawn.parts)
     nodes = [_node(part, ids[i], called, within[i], learned, drawn.hidden) for i, part in enumerate(drawn.parts)]
     edges = [edge for i, part in enumerate(drawn.parts) for edge in _edges(part, i, drawn, labels)]
-    return Graph(tuple(nodes), tuple(edges), clusters, tuple(drawn.folded))
+    return Graph(tuple(nodes), tuple(edges), clusters, tuple(drawn.folded), _remarks(order, names.since(params)))
+
+
+def _remarks(order: Sequence[mg.Node], since: int) -> tuple[str, ...]:
+    """What the picture does not show, though it might be looked for."""
+    older = sum(1 for node in order if node.rule is not None and node._number < since)
+    forgotten = f"{counted(older, 'node')} older than the calls that the model remembers stand in no box"
+    return (forgotten,) * bool(older)
 
 
 # ---------------------------------------------------------------------------------------------------- parts in words
@@ -288,14 +317,14 @@ def _made(
 
 def _node(
     part: Part, identifier: str, called: Mapping[mg.Node, str], cluster: str, learned: Callable[[mg.Node], bool],
-    hidden: AbstractSet[mg.Node],
+    hidden: Collection[mg.Node],
 ) -> Node:  # fmt: skip
     node = part.tops[0]
     several = len(part.tops) > 1
     data, grad = (together(numbers) for numbers in zip(*map(held, part.tops), strict=True))
     faults = [f"{what} {how}" for what, numbers in (("data", data), ("grad", grad)) if (how := fault(numbers))]
     shape = node._data.shape if isinstance(node._data, np.ndarray) else None
-    name = part.name or ("" if several and part.copies == 1 else called.get(node, ""))
+    name = part.name or ("" if several else called.get(node, ""))
     notes = [f"× {part.times:,}"] * (part.times > 1) + [f"× {part.copies:,} alike"] * (part.copies > 1)
     return Node(
         id=identifier,
@@ -304,7 +333,7 @@ def _node(
         operation=part.words or _operation(part.tops, called, hidden),
         data="-" if data is None else described(data),
         grad="-" if grad is None else described(grad),
-        form=f"{shape} {node._data.dtype}" if shape is not None else f"{len(part.tops)} values" if several else "",
+        form=f"{shape} {node._data.dtype}" if shape is not None else f"{len(part.tops):,} values" if several else "",
         fault=", ".join(faults),
         site=str(node.site or ""),
         count=part.count,
@@ -319,7 +348,7 @@ def _kind(part: Part, learned: Callable[[mg.Node], bool]) -> Kind:
     return "root" if part.root else "operation"
 
 
-def _operation(nodes: Sequence[mg.Node], called: Mapping[mg.Node, str], hidden: AbstractSet[mg.Node]) -> str:
+def _operation(nodes: Sequence[mg.Node], called: Mapping[mg.Node, str], hidden: Collection[mg.Node]) -> str:
     """The rule, with a bullet for each input that is drawn and the constants that are not.
 
     Of several nodes of one rule: an ellipsis where their constants differ.
@@ -331,14 +360,14 @@ def _operation(nodes: Sequence[mg.Node], called: Mapping[mg.Node, str], hidden: 
     symbol = INFIX.get(name, "")
     text = symbol or name
     if not all(isinstance(x, mg.Node) and x not in hidden for x in node.inputs):
-        alike = [_operands(other, called, hidden) for other in nodes[:COMPARED]]
+        alike = [_operands(other, called, hidden) for other in nodes]
         operands = [words[0] if len(set(words)) == 1 else "…" for words in zip(*alike, strict=False)]
         text = f" {symbol} ".join(operands) if symbol else f"{name}({', '.join(operands)})"
     chosen = {key: item for key, item in node.parameters.items() if item is not None and item is not False}
     return clipped(" ".join([text, *(f"{key}={constant(item)}" for key, item in chosen.items())]))
 
 
-def _operands(node: mg.Node, called: Mapping[mg.Node, str], hidden: AbstractSet[mg.Node]) -> list[str]:
+def _operands(node: mg.Node, called: Mapping[mg.Node, str], hidden: Collection[mg.Node]) -> list[str]:
     """The first inputs of a node in words."""
     words = ["…"] * min(len(node.inputs), OPERANDS + 1)
     for k, x in enumerate(node.inputs[:OPERANDS]):
@@ -373,8 +402,14 @@ def _derivatives(node: mg.Node, labels: str) -> dict[int, str]:
         g = node._seed(None)
     if node.rule is None or g is None:
         return {}
-    with np.errstate(all="ignore"):
-        return {position: described(share) for position, share in differentiate(node, g, None, False)}
+    try:
+        with np.errstate(all="ignore"):
+            return {position: described(share) for position, share in differentiate(node, g, None, False)}
+    except mg.StaleError as error:
+        raise mg.StaleError(
+            f"graph: labels={labels!r} needs the numbers as they were, so draw before optimizer.step(), or without "
+            f"labels, at {mg.sites.here()}; {error}"
+        ) from None
 
 
 def _clusters(parts: Sequence[Part]) -> tuple[tuple[Cluster, ...], list[str]]:
@@ -391,6 +426,9 @@ def _clusters(parts: Sequence[Part]) -> tuple[tuple[Cluster, ...], list[str]]:
     def innermost(call: names.Call | None) -> str:
         return next((ids[id(c)] for c in call.around() if id(c) in ids), "") if call else ""
 
+    for part in parts:  # a call of one node needs no box: the node bears its path
+        if part.call and id(part.call) not in ids and not part.name and not part.label:
+            part.name = part.call.path
     clusters = [Cluster(ids[id(c)], c.path, clipped(c.title), innermost(c.parent)) for c in boxed]
     return tuple(clusters), [innermost(part.call) for part in parts]
 
@@ -470,7 +508,7 @@ def draw_dot(
     return dot.digraph(picture, rankdir, style, format)
 
 
-def trace(root: mg.Node) -> tuple[AbstractSet[mg.Node], AbstractSet[tuple[mg.Node, mg.Node]]]:
+def trace(root: mg.Node) -> tuple[set[mg.Node], set[tuple[mg.Node, mg.Node]]]:
     """All nodes that `root` was computed from, and the pairs of an input and what it went into, as micrograd's.
 
     Returns
@@ -492,8 +530,21 @@ def trace(root: mg.Node) -> tuple[AbstractSet[mg.Node], AbstractSet[tuple[mg.Nod
     """
     _check((root,), "auto", 1, None, None)
     order = mg.topological_order(root)
-    pairs = [(x, node) for node in order for x in node._prev]
-    return dict.fromkeys(order).keys(), dict.fromkeys(pairs).keys()
+    return Ordered(order), Ordered((x, node) for node in order for x in node._prev)
+
+
+Element = TypeVar("Element")
+
+
+class Ordered(set[Element]):
+    """A set that is gone through in the order in which it was filled, on every run; what is added comes last."""
+
+    def __init__(self, elements: Iterable[Element] = ()) -> None:
+        self._place = {element: place for place, element in enumerate(elements)}
+        super().__init__(self._place)
+
+    def __iter__(self) -> Iterator[Element]:
+        return iter(sorted(super().__iter__(), key=lambda element: self._place.get(element, len(self._place))))
 
 
 # ---------------------------------------------------------------------------------------------------- files, notebooks
@@ -524,7 +575,7 @@ def save(picture: graphviz.Digraph | Picture | mg.Node | Figure, path: str | Pat
     ValueError
         For another suffix.
     TypeError
-        If `picture` is something else.
+        If `picture` is something else, `path` is none, or for an option that there is not.
 
     Examples
     --------
@@ -538,10 +589,13 @@ def save(picture: graphviz.Digraph | Picture | mg.Node | Figure, path: str | Pat
         picture = _graph((picture,), None, "auto", MAX_NODES, None, None, names.users_variables())
     if isinstance(picture, Graph):
         return picture.save(path, **options)
+    path = files.path_of(path)
     if isinstance(picture, graphviz.Digraph):
-        return files.save_digraph(picture, Path(path), **options)
+        _known(options, path, ("timeout",))
+        return files.save_digraph(picture, path, **options)
     if figures.is_figure(picture):
-        return figures.save(picture, path, **options)
+        _known(options, path, ())
+        return figures.save(picture, path)
     raise TypeError(
         f"save: expected a Graph, a Digraph, a node or a plot, got {type(picture).__name__}, at {mg.sites.here()}"
     )

@@ -10,22 +10,26 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 
 import microgrid as mg
 from viz.names import Call, common
-from viz.words import counted
+from viz.words import counted, fault
 
 __microgrid_machinery__ = True
 
 STEPS = ("constants", "sums", "samples", "modules")  # names of `detail`
-TERMS = frozenset({"add", "subtract", "negative", "total", "multiply", "dot"})
 SUMS = frozenset({"add", "subtract", "negative", "total"})
 PRODUCTS = frozenset({"multiply", "dot"})
+EXACT = frozenset({"power", "maximum", "minimum", "clip"})  # whose constants say what is computed; others' are data
 SHORTEST = 4  # nodes in a row that are worth an ellipsis
+DENSEST, FEW = 2.5, 40  # edges for each node that still can be told apart; edges that always can
+TURNS = 4  # modules that may alternate in a row that repeats
+PARALLEL = 4  # edges between two nodes that are drawn one by one even in a thicket
 
 Key = Hashable | None
 
@@ -47,31 +51,39 @@ class Part:
         Nodes of the graph; samples that are alike; modules that repeat.
     name, words : str
         What it is called, and what it does, where the node itself does not say it.
+    label : str
+        Its name in the model or of the user's, a variable's perhaps; empty if it has none.
+    chosen : bool
+        Whether the user gave the node itself that name.
+    form : hashable
+        Of several nodes, in which way they read each other and their inputs.
     module : Call or None
         The call that it is, all of it.
     owner : str or None
         Of a parameter, the path of the module that it belongs to.
-    leaf, free, root, named, pinned : bool
-        Whether it has no history; and no gradient either; is what the picture is of; has a name; must be drawn.
+    leaf, free, root, pinned : bool
+        Whether it has no history; and no gradient either; is what the picture is of; must be drawn.
     """
 
     __slots__ = (
-        "call", "copies", "count", "free", "inputs", "leaf", "module", "name", "named", "owner", "pinned", "root",
-        "times", "tops", "weights", "words",
+        "call", "chosen", "copies", "count", "form", "free", "inputs", "label", "leaf", "module", "name", "owner",
+        "pinned", "root", "times", "tops", "weights", "words",
     )  # fmt: skip
 
-    def __init__(self, node: mg.Node, inputs: list[int], call: Call | None, root: bool, named: bool) -> None:
+    def __init__(self, node: mg.Node, inputs: list[int], call: Call | None, root: bool, label: str = "") -> None:
         self.tops: tuple[mg.Node, ...] = (node,)
         self.inputs = inputs
         self.weights: list[int] | None = None
         self.call = call
         self.count = self.copies = self.times = 1
         self.name = self.words = ""
+        self.label, self.chosen = label, False
+        self.form: Hashable = None
         self.module: Call | None = None
         self.owner: str | None = None
         self.leaf = node.rule is None
         self.free = self.leaf and not node.requires_grad
-        self.root, self.named = root, named
+        self.root = root
         self.pinned = call is not None and call.expanded
 
     @property
@@ -90,9 +102,9 @@ class Sketch:
         self.folded: list[str] = []
 
     def fits(self, limit: int) -> bool:
-        """Whether it may be drawn as it is; a picture that is folded may not be a thicket of edges, either."""
-        thicket = bool(self.folded) and sum(len(part.inputs) for part in self.parts) > 2 * limit
-        return len(self.parts) <= limit and not thicket
+        """Whether it can be read as it is: not too many nodes, and no thicket of edges."""
+        edges = sum(len(part.inputs) for part in self.parts)
+        return len(self.parts) <= limit and edges <= max(FEW, DENSEST * len(self.parts))
 
     def fold(self, keys: Sequence[Key], said: Callable[[int], str], finish: Callable[[Part, list[Part]], None]) -> None:
         """Draw parts of the same key as one; None stays alone. `finish` says what such a part is; `said`, in all."""
@@ -102,24 +114,27 @@ class Sketch:
         groups = [members for members in merged if len(members) > 1]
         if groups:
             self.parts = _joined(self.parts, merged, finish)
-            self.folded.append(said(len(groups)))
+            words = said(len(groups))
+            self.folded += [words] * (words not in self.folded)
 
 
 def sketch(
-    order: Sequence[mg.Node], roots: Iterable[mg.Node], made: Mapping[mg.Node, Call], named: Iterable[mg.Node],
-    paths: Mapping[mg.Node, str],
+    order: Sequence[mg.Node], roots: Iterable[mg.Node], made: Mapping[mg.Node, Call], called: Mapping[mg.Node, str],
+    paths: Mapping[mg.Node, str], chosen: Collection[mg.Node] = (),
 ) -> Sketch:  # fmt: skip
     """Each node a part of its own, and each parameter in the call that alone reads it."""
     place = {node: i for i, node in enumerate(order)}
     modules = {call.path for inner in set(made.values()) for call in inner.around()}
-    tops, names = set(roots), set(named)
+    tops = set(roots)
     parts = [
         Part(
-            node, [place[x] for x in node.inputs if isinstance(x, mg.Node)], made.get(node), node in tops, node in names
+            node, [place[x] for x in node.inputs if isinstance(x, mg.Node)], made.get(node), node in tops,
+            called.get(node, ""),
         )
         for node in order
-    ]
+    ]  # fmt: skip
     for part in parts:
+        part.chosen = part.tops[0] in chosen
         if part.leaf and (path := paths.get(part.tops[0])) is not None:
             part.owner = _owner(path, modules)
     _settle(parts)
@@ -133,15 +148,16 @@ def _owner(path: str, modules: Collection[str]) -> str:
     return path
 
 
-def fold(drawn: Sketch, limit: int, detail: str, parameters: Callable[[mg.Node], bool]) -> None:
-    """Fold what `detail` says, and more until there are `limit` parts at most.
+def fold(drawn: Sketch, limit: int, detail: str, parameters: Callable[[mg.Node], bool], *, apart: bool = False) -> bool:
+    """Fold what `detail` says, and more until it can be read, with `limit` parts at most.
 
-    `parameters` says which leaves are learned, and so are never taken for alike.
+    `parameters` says which leaves are learned, and so are never taken for alike; with `apart`, no more is what must be
+    drawn. Returned is whether the steps of `STEPS` were enough.
     """
     steps: dict[str, list[Callable[[Sketch], None]]] = {
         "constants": [_constants],
         "sums": [_sums],
-        "samples": [partial(_samples, parameters=parameters)],
+        "samples": [partial(_samples, parameters=parameters, apart=apart)],
         "modules": [],
     }
     deepest = max((part.call.depth for part in drawn.parts if part.call), default=-1)
@@ -151,21 +167,30 @@ def fold(drawn: Sketch, limit: int, detail: str, parameters: Callable[[mg.Node],
     for i, name in enumerate(STEPS):
         for step in steps[name]:
             if i > wanted and drawn.fits(limit):
-                return
+                return True
             step(drawn)
             _settle(drawn.parts)
-    for last in (_chains, _ranks, partial(_bands, limit=limit)):
-        if len(drawn.parts) > limit:
+    if drawn.fits(limit):
+        return True
+    for last in (_parallel, _chains, _ranks):
+        if not drawn.fits(limit):
             last(drawn)
+    bands = limit
+    while not drawn.fits(limit) and bands:
+        _bands(drawn, bands)
+        bands //= 2
+    return False
 
 
 # ---------------------------------------------------------------------------------------------------- the steps
 
 
 def _constants(drawn: Sketch) -> None:
-    """Leaves that need no gradient are printed inside what reads them."""
+    """Finite leaves that need no gradient are printed inside what reads them."""
     parts = drawn.parts
-    gone = {i for i, part in enumerate(parts) if part.free and not part.root and not part.pinned}
+    shown = {x for part in parts if part.pinned for x in part.inputs}
+    gone = {i for i, part in enumerate(parts) if part.free and not part.root and i not in shown}
+    gone -= {i for i in gone if fault(parts[i].tops[0]._data)}
     if not gone:
         return
     place: dict[int, int] = {}
@@ -186,33 +211,112 @@ def _constants(drawn: Sketch) -> None:
 
 
 def _sums(drawn: Sketch) -> None:
-    """Additions, and the products that go into them alone: one node."""
-    readers = _readers(drawn.parts)
+    """Additions, and the products that go into them alone and once: one node."""
+    parts, readers = drawn.parts, _readers(drawn.parts)
+    uses = Counter(x for part in parts for x in part.inputs)
     top: dict[int, int] = {}
-    for i in range(len(drawn.parts) - 1, -1, -1):
-        part = drawn.parts[i]
-        if part.rule not in TERMS or part.pinned:
+    for i in range(len(parts) - 1, -1, -1):
+        part = parts[i]
+        if part.pinned or part.rule not in SUMS | PRODUCTS:
             continue
         top[i] = i
-        if len(readers[i]) == 1 and not part.root and not part.named:
+        if uses[i] == 1 and not part.root and not part.label:
             (reader,) = readers[i]
-            other = drawn.parts[reader]
-            if reader in top and other.rule in SUMS and other.call is part.call:
+            if reader in top and parts[reader].rule in SUMS and parts[reader].call is part.call:
                 top[i] = top[reader]
 
-    def finish(whole: Part, members: list[Part]) -> None:
-        rules = Counter(member.rule for member in members)
-        products = sum(rules[name] for name in PRODUCTS)
-        whole.words = f"sum of {counted(products, 'product')}" if products > 1 else f"sum of {len(members) + 1} terms"
+    groups: dict[int, list[int]] = {}
+    for i, first in sorted(top.items()):
+        groups.setdefault(first, []).append(i)
+    words = {first: _terms([parts[i] for i in places]) for first, places in groups.items() if len(places) > 1}
 
-    keys = [("sum", top[i]) if i in top else None for i in range(len(drawn.parts))]
+    def finish(whole: Part, members: list[Part]) -> None:
+        whole.words, whole.form = _terms(members), _form(members, drawn.hidden)
+
+    keys = [("sum", top[i]) if words.get(top.get(i, -1)) else None for i in range(len(parts))]
     drawn.fold(keys, lambda n: f"{counted(n, 'sum')} of products or terms, one node each", finish)
 
 
-def _samples(drawn: Sketch, parameters: Callable[[mg.Node], bool]) -> None:
-    """Nodes that were computed in the same way from the same parameters, though from other data: one node."""
+def _terms(members: Sequence[Part]) -> str:
+    """`sum of 3 products + 1 term`, of additions and the products in them; nothing where one term is all."""
+    terms: dict[mg.Node, int] = {}
+    products = 0
+    for member in members:
+        node = member.tops[0]
+        own = len(node.inputs) // 2 if member.rule == "dot" else 1
+        if member.rule in PRODUCTS:
+            products += own
+        terms[node] = own if member.rule in PRODUCTS else sum(
+            terms.get(x, 1) if isinstance(x, mg.Node) else 1 for x in node.inputs
+        )  # fmt: skip
+    total = terms[members[-1].tops[0]]
+    if products < 2:
+        return f"sum of {total:,} terms" if total > 1 else ""
+    others = f" + {counted(total - products, 'term')}" if total > products else ""
+    return f"sum of {counted(products, 'product')}{others}"
+
+
+def _form(members: Sequence[Part], hidden: Collection[mg.Node]) -> Hashable:
+    """How nodes read each other, what is outside, in the order in which it is first read, and constants."""
+    place: dict[mg.Node, Hashable] = {member.tops[0]: i for i, member in enumerate(members)}
+    form: list[Hashable] = []
+    outside = 0
+    for member in members:
+        form.append(member.rule)
+        for x in member.tops[0].inputs:
+            if not isinstance(x, mg.Node) or x in hidden:
+                form.append("constant")
+                continue
+            if x not in place:
+                outside += 1
+                place[x] = -outside
+            form.append(place[x])
+    return tuple(form)
+
+
+def _samples(drawn: Sketch, parameters: Callable[[mg.Node], bool], apart: bool) -> None:
+    """Nodes that were computed in the same way from the same parameters, though from other data: one node.
+
+    Names tell nodes apart: those that the user gave to nodes, and two variables that hold one each. One variable alone
+    is a loop's, which holds the last sample; and elements of one list are samples.
+    """
+    parts = drawn.parts
+    alone = {i for i, part in enumerate(parts) if part.root or (apart and part.pinned)}
+    alone |= {i for i, part in enumerate(parts) if part.leaf and parameters(part.tops[0])}
+    sign = _signs(drawn, alone)
+    variables: dict[int, set[str]] = {}
+    held = {i: part.label for i, part in enumerate(parts) if part.label and not part.chosen and part.label[-1] != "]"}
+    for i, label in held.items():
+        variables.setdefault(sign[i], set()).add(label)
+    told = {i for i in held if len(variables[sign[i]]) > 1}
+    sign = _signs(drawn, alone | told) if told - alone else sign
+    most = max(Counter(sign).values(), default=0)
+
+    def finish(whole: Part, members: list[Part]) -> None:
+        first = members[0]
+        whole.words, whole.form = first.words, first.form
+        whole.copies = sum(member.copies for member in members)
+        whole.name = whole.label = _shared({member.label for member in members} - {""})
+
+    drawn.fold(
+        [None if part.root else ("like", s) for part, s in zip(parts, sign, strict=True)],
+        lambda _: f"samples that are alike, up to {most:,}, drawn once",
+        finish,
+    )
+
+
+def _shared(labels: set[str]) -> str:
+    """The name of nodes that are alike: the one that some have, or of the list that they stand in, `losses[…]`."""
+    if len(labels) > 1:
+        labels = {f"{label.rpartition('[')[0]}[…]" if label.endswith("]") else label for label in labels}
+    return labels.pop() if len(labels) == 1 else ""
+
+
+def _signs(drawn: Sketch, alone: Collection[int]) -> list[int]:
+    """A number for each part, the same for parts that are alike."""
     signs: dict[Hashable, int] = {}
     sign: list[int] = []
+    of: dict[mg.Node, int] = {}  # the same by what is read of a part
 
     def signed(key: Hashable) -> int:
         return signs.setdefault(key, len(signs))
@@ -220,29 +324,46 @@ def _samples(drawn: Sketch, parameters: Callable[[mg.Node], bool]) -> None:
     for i, part in enumerate(drawn.parts):
         node = part.tops[0]
         shape = node._data.shape if isinstance(node._data, np.ndarray) else None
-        if part.root or (part.leaf and parameters(node)):
+        own = shape, part.chosen and part.label, part.call and part.call.path
+        if i in alone:
             sign.append(signed(("alone", i)))
         elif part.leaf:
-            sign.append(signed(("leaf", shape, part.named and not part.free and i)))
+            sign.append(signed(("leaf", own)))
+        elif part.words:
+            sign.append(signed((part.form, own, *(sign[x] for x in part.inputs))))
         else:
-            own = part.words or part.rule, part.count, tuple(node.parameters), part.module and part.module.path
-            sign.append(signed((own, shape, *(sign[x] for x in part.inputs), *(part.weights or ()))))
-    readers = _readers(drawn.parts)
+            sign.append(signed((part.rule, own, _exact(node.parameters), *_operands(node, of, drawn.hidden))))
+        of[node] = sign[i]
+    read: dict[mg.Node, set[tuple[int, int]]] = {}
+    for i, part in enumerate(drawn.parts):
+        inputs = [drawn.parts[x].tops[0] for x in part.inputs] if part.words else part.tops[0].inputs
+        for position, x in enumerate(inputs):
+            if isinstance(x, mg.Node):
+                read.setdefault(x, set()).add((sign[i], position))
     for i, part in enumerate(drawn.parts):  # data are alike where they are read alike: x[0] is not x[1]
-        if part.leaf and not parameters(part.tops[0]) and not part.root:
-            sign[i] = signed(("read", sign[i], frozenset(sign[x] for x in readers[i])))
-    most = max(Counter(sign).values(), default=0)
+        if part.leaf and i not in alone:
+            sign[i] = signed(("read", sign[i], frozenset(read.get(part.tops[0], ()))))
+    return sign
 
-    def finish(whole: Part, members: list[Part]) -> None:
-        first = members[0]
-        whole.words, whole.name, whole.module, whole.times = first.words, first.name, first.module, first.times
-        whole.copies = sum(member.copies for member in members)
 
-    drawn.fold(
-        [None if part.root else ("like", s) for part, s in zip(drawn.parts, sign, strict=True)],
-        lambda _: f"samples that are alike, up to {most:,}, drawn once",
-        finish,
-    )
+def _operands(node: mg.Node, sign: Mapping[mg.Node, int], hidden: Collection[mg.Node]) -> Iterator[Hashable]:
+    """What a node reads, position by position: what constants are matters only where they are no data."""
+    assert node.rule is not None
+    exact = node.rule.__name__ in EXACT
+    for x in node.inputs:
+        if isinstance(x, mg.Node) and x not in hidden:
+            yield sign[x]
+        else:
+            yield "constant", exact and _exact(x._data if isinstance(x, mg.Node) else x)
+
+
+def _exact(x: Any) -> Hashable:
+    """A constant or parameter so that equal ones are equal, nan and arrays too."""
+    if isinstance(x, np.ndarray):
+        return x.shape, x.dtype.str, x.tobytes()
+    if isinstance(x, Mapping):
+        return tuple((key, _exact(item)) for key, item in x.items())
+    return tuple(map(_exact, x)) if isinstance(x, (tuple, list)) else (type(x), repr(x))
 
 
 def _modules(drawn: Sketch, level: int) -> None:
@@ -285,27 +406,94 @@ def _side_by_side(drawn: Sketch) -> None:
 
 
 def _in_a_row(drawn: Sketch) -> None:
-    """Modules of one kind, each of which reads the one before alone: one node, "× 12"."""
+    """Modules of one kind, or of a few in turn, each of which reads the one before alone: one node, "× 12"."""
     parts, readers = drawn.parts, _readers(drawn.parts)
-    first = list(range(len(parts)))
-    for i, part in enumerate(parts):
-        if part.module is None or part.pinned or part.module.kept or len(set(part.inputs)) != 1:
-            continue
-        before = part.inputs[0]
-        other = parts[before]
-        alike = other.module is not None and other.module.text == part.module.text and other.call is part.call
-        if alike and readers[before] == [i] and not other.root:
-            first[i] = first[before]
-    keys = [("row", first[i], part.module.text) if part.module else None for i, part in enumerate(parts)]
+    lonely = Counter(id(part.call) for part in parts if part.call)
+    units = [_unit(part, lonely) for part in parts]
+    after: dict[int, int] = {}
+    for i, (part, unit) in enumerate(zip(parts, units, strict=True)):
+        if unit and len(set(part.inputs)) == 1 and not parts[part.inputs[0]].root:
+            other = units[part.inputs[0]]
+            if other and other.around == unit.around and readers[part.inputs[0]] == [i]:
+                after[part.inputs[0]] = i
+    keys: list[Key] = [None] * len(parts)
+    for begin in sorted(after.keys() - set(after.values())):
+        row = [begin]
+        while row[-1] in after:
+            row.append(after[row[-1]])
+        for start, length in _repeats([unit for i in row if (unit := units[i])]):
+            for i in row[start : start + length]:
+                keys[i] = ("row", row[start])
     drawn.fold(keys, lambda _: "modules in a row that repeat, drawn once", _repeated)
+
+
+class _Unit(NamedTuple):
+    """A module that is drawn as one node."""
+
+    text: str
+    folded: bool  # of several nodes
+    around: int  # the identity of the call that it was called in
+
+
+def _unit(part: Part, lonely: Mapping[int, int]) -> _Unit | None:
+    """The module that a part is; None for anything else."""
+    if part.pinned:
+        return None
+    if part.module:
+        return _Unit(part.module.text, True, id(part.call))
+    if part.call and lonely[id(part.call)] == 1 and part.rule:
+        return _Unit(part.rule, False, id(part.call.parent))
+    return None
+
+
+def _repeats(units: Sequence[_Unit]) -> Iterator[tuple[int, int]]:
+    """Where the same few units follow each other again and again, and for how long; rather from a module on."""
+
+    def longest(start: int) -> int:
+        lengths = [0]
+        for period in range(1, TURNS + 1):
+            end = start + period
+            while end < len(units) and units[end].text == units[end - period].text:
+                end += 1
+            times = (end - start) // period
+            lengths.append(period * times if times > 1 else 0)
+        return max(lengths)
+
+    start = 0
+    while start < len(units):
+        length = longest(start)
+        if length and not units[start].folded:
+            later = [
+                i for i in range(start, min(start + TURNS, len(units))) if units[i].folded and longest(i) >= length
+            ]
+            start = later[0] if later else start
+        if length:
+            yield start, length
+        start += length or 1
 
 
 def _repeated(whole: Part, members: list[Part]) -> None:
     first, last = members[0], members[-1]
-    whole.module, whole.call, whole.words = first.module, first.call, first.words
-    whole.times = sum(member.times for member in members)
-    begin, end = first.name.split(" … ")[0], last.name.split(" … ")[-1]
-    whole.name = first.name if begin == end else f"{begin} … {end.rpartition('.')[2]}"
+    words = [member.words or member.rule for member in members]
+    turns = next(n for n in range(1, len(words) + 1) if words == words[:n] * (len(words) // n))
+    whole.module, whole.call = first.module or last.module, first.call
+    whole.words = ", ".join(words[:turns])
+    whole.times = sum(member.times for member in members) // turns
+    names = [member.name or (member.call.path if member.call else "") for member in (first, last)]
+    begin, end = names[0].split(" … ")[0], names[1].split(" … ")[-1]
+    whole.name = names[0] if begin == end else f"{begin} … {end.rpartition('.')[2]}"
+
+
+def _parallel(drawn: Sketch) -> None:
+    """Edges from one node to another: one edge, "× 300"."""
+    many = 0
+    for part in drawn.parts:
+        if part.weights is None and len(part.inputs) > PARALLEL and len(set(part.inputs)) < len(part.inputs):
+            edges = Counter(part.inputs)
+            part.inputs, part.weights = list(edges), list(edges.values())
+            many += 1
+    if many:
+        drawn.folded.append("edges between the same two nodes drawn once")
 
 
 def _chains(drawn: Sketch) -> None:
@@ -347,7 +535,9 @@ def _ranks(drawn: Sketch) -> None:
     ]
 
     def finish(whole: Part, members: list[Part]) -> None:
-        whole.times = sum(member.times for member in members)
+        copies = {member.copies for member in members}
+        whole.copies = copies.pop() if len(copies) == 1 else 1
+        whole.times = sum(member.times * member.copies for member in members) // whole.copies
         whole.words = members[0].words or members[0].rule or "leaves"
         whole.call = None
 
@@ -355,7 +545,7 @@ def _ranks(drawn: Sketch) -> None:
 
 
 def _bands(drawn: Sketch, limit: int) -> None:
-    """All nodes of some depths: one node. Whatever the graph is, this fits."""
+    """All nodes of some depths: one node. Whatever the graph is, it comes to no more than `limit`."""
     parts, depth, readers = drawn.parts, _depths(drawn.parts), _readers(drawn.parts)
     alone = {i for i, part in enumerate(parts) if part.pinned or (part.root and not readers[i])}
     if len(alone) >= limit:
@@ -369,7 +559,7 @@ def _bands(drawn: Sketch, limit: int) -> None:
 
     def finish(whole: Part, members: list[Part]) -> None:
         whole.words = counted(sum(member.count for member in members), "node")
-        whole.call = None
+        whole.call, whole.copies = None, 1
 
     drawn.fold(keys, lambda _: "nodes of neighbouring depths drawn as one", finish)
 
@@ -477,7 +667,7 @@ def _joined(parts: list[Part], order: list[list[int]], finish: Callable[[Part, l
             whole = _whole(members, [m for i, m in zip(places, members, strict=True) if i in read or m.root])
             _read_once(whole, members, group, g)
             finish(whole, members)
-        elif whole.weights or any(len(order[group[x]]) > 1 for x in whole.inputs):
+        elif whole.weights or len({group[x] for x in whole.inputs}) < len(set(whole.inputs)):  # it reads several of one
             _read_once(whole, [whole], group, g)
         else:
             whole.inputs = [group[x] for x in whole.inputs]
@@ -498,13 +688,13 @@ def _read_once(whole: Part, members: list[Part], group: dict[int, int], own: int
 def _whole(members: list[Part], tops: list[Part]) -> Part:
     """Several parts as one, whose inputs are still to be found."""
     last = members[-1]
-    whole = Part(last.tops[0], [], members[0].call, any(m.root for m in members), False)
+    whole = Part(last.tops[0], [], members[0].call, any(m.root for m in members))
     shown = [part for part in tops if not part.leaf] or tops or [last]
     whole.tops = tuple(node for part in shown for node in part.tops)
     whole.count = sum(member.count for member in members)
     whole.copies = max([m.copies for m in members if not m.leaf], default=members[0].copies)
     whole.leaf = all(member.leaf for member in members)
     whole.free = all(member.free for member in members)
-    whole.named = any(member.named for member in members)
+    whole.label = members[-1].label
     whole.pinned = any(member.pinned for member in members)
     return whole

@@ -6,6 +6,7 @@ import json
 from base64 import b64encode
 from hashlib import sha256
 
+from viz import svg
 from viz.picture import Picture
 from viz.svg import escaped
 
@@ -44,18 +45,13 @@ tr:nth-child(even) td { background: #f5f6f8; }
 
 
 def written(picture: Picture, drawing: str, title: str) -> str:
-    """A standalone page around an SVG, with a table of the nodes and the picture as JSON.
-
-    Nothing but the page's own script and styles can run or load in it: its policy says so to the browser.
-    """
-    allowed = b64encode(sha256(SCRIPT.encode()).digest()).decode()
-    policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{allowed}'"
+    """A standalone page around an SVG, with a table of the nodes and the picture as JSON."""
     data = json.dumps(picture.to_dict(), separators=(",", ":")).replace("<", "\\u003c")  # so that no tag ends the data
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{policy}">
+<meta http-equiv="Content-Security-Policy" content="{policy(SCRIPT, STYLE, svg.STYLE)}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <link rel="icon" href="data:,">
@@ -79,19 +75,29 @@ def written(picture: Picture, drawing: str, title: str) -> str:
 """
 
 
+def policy(script: str, *styles: str) -> str:
+    """What may run or load in a page, said to the browser: its own script and styles, by their hashes, alone."""
+    allowed, *looks = (f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'" for text in (script, *styles))
+    return (
+        f"default-src 'none'; style-src {' '.join(looks)}; script-src {allowed}; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
 def fragment(drawing: str) -> str:
     """The drawing for the cell of a notebook, which scrolls what is broad."""
     return f'<div style="overflow-x:auto">{drawing}</div>'
 
 
 def _table(picture: Picture) -> str:
-    names = {node.id: node.label for node in picture.nodes}
+    names = picture.labels
     inputs = picture.inputs()
     columns = ("node", "kind", "inputs", "data", "grad", "shape", "remarks", "made at")
     rows = ["".join(f'<th scope="col">{column}</th>' for column in columns)]
     for node in picture.nodes:
         read = ", ".join(names[edge.source] for edge in inputs[node.id])
         remarks = ", ".join(filter(None, [node.fault, node.note]))
-        cells = (node.title, node.kind, read, node.data, node.grad, node.form, remarks, node.site)
+        title = " = ".join(filter(None, (names[node.id], node.operation)))
+        cells = (title, node.kind, read, node.data, node.grad, node.form, remarks, node.site)
         rows.append("".join(f"<td>{escaped(cell)}</td>" for cell in cells))
     return "<table>\n" + "\n".join(f"<tr>{row}</tr>" for row in rows) + "\n</table>"

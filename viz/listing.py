@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from viz.picture import Node, Picture
+from viz.picture import Picture
 from viz.words import visible
 
 __microgrid_machinery__ = True
@@ -30,7 +30,7 @@ def written(picture: Picture) -> str:
     w                      data -0.5000  grad -
     x                      data  2.0000  grad -
     """
-    names = {node.id: label(node) for node in picture.nodes}
+    names = {identifier: visible(text) for identifier, text in picture.labels.items()}
     inputs = picture.inputs()
     chain = _chain(picture)
     rows = []
@@ -39,7 +39,7 @@ def written(picture: Picture) -> str:
                 for e in inputs[node.id]]  # fmt: skip
         rows.append(
             (
-                title(node),
+                f"{names[node.id]} = {visible(node.operation)}" if node.operation else names[node.id],
                 f"<- {', '.join(read)}" if read else "",
                 f"data {signed(node.data)}",
                 f"grad {signed(node.grad)}",
@@ -53,16 +53,6 @@ def written(picture: Picture) -> str:
     lines += ["  ".join(cell.ljust(wide) for cell, wide in zip(row, widths, strict=True)).rstrip() for row in rows]
     lines += ["", visible(picture.caption)] if picture.caption else []
     return "\n".join(lines)
-
-
-def label(node: Node) -> str:
-    """What a node is called in the lines of those that read it."""
-    return visible(node.label)
-
-
-def title(node: Node) -> str:
-    """Name and operation; an operation without a name under its number."""
-    return f"{label(node)} = {visible(node.operation)}" if node.operation else label(node)
 
 
 def signed(number: str) -> str:

@@ -5,16 +5,19 @@ A name is the parameter's path in the model, else what the user named the node, 
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import microgrid as mg
-from viz.words import given
+from viz.words import clipped, given
 
 __microgrid_machinery__ = True
 
 SEARCHED = 1000  # so many elements of a list among the variables are looked at
+SHORT = 40  # letters that the repr of a module may have to be its title,
+KEYWORDS = re.compile(r", bias=True(?=[,)])|(?<=[(, ])\w+=")  # without these if need be: Linear(30, 16)
 
 
 def paths(params: Any) -> dict[mg.Node, str]:
@@ -23,7 +26,7 @@ def paths(params: Any) -> dict[mg.Node, str]:
     Raises
     ------
     TypeError
-        If `params` has no named parameters.
+        If `params` has no named parameters, or something else than a node has a name.
     """
     if params is None:
         return {}
@@ -35,6 +38,11 @@ def paths(params: Any) -> dict[mg.Node, str]:
         ) from None
     found: dict[mg.Node, str] = {}
     for path, parameter in named:
+        if not _is_node(parameter):
+            raise TypeError(
+                f"params: expected a Value or Tensor for each name, got {given(parameter)} for {given(path)}, "
+                f"at {mg.sites.here()}"
+            )
         found.setdefault(parameter, str(path))
     return found
 
@@ -46,12 +54,12 @@ def users_variables() -> dict[str, Any]:
 
 
 def variables(scope: Mapping[str, Any]) -> dict[mg.Node, str]:
-    """Nodes that variables hold, by node: `z`, or `h[2]` of a list, tuple or dict; `_`, `_3` are the shell's.
+    """Nodes that variables hold, by node: `z`, or `h[2]` of a list, tuple or dict; not `_3` (a shell) or `@x` (pytest).
 
     Of a node with several names, the first; a variable of its own goes before a place in a list.
     """
     found: dict[mg.Node, str] = {}
-    public = [(name, x) for name, x in list(scope.items()) if isinstance(name, str) and name[:1] != "_"]
+    public = [(name, x) for name, x in list(scope.items()) if isinstance(name, str) and name[:1] not in "_@"]
     for name, x in public:
         if _is_node(x):
             found.setdefault(x, name)
@@ -95,14 +103,20 @@ class Call:
 
     @property
     def text(self) -> str:
-        """The module in a few words: `Linear(30, 16)`, or its class where its repr is long."""
-        text = repr(self.module)
-        return text if len(text) <= 40 and "\n" not in text else self.kind
+        """The module in a few words: `Linear(30, 16)`, or its class where its repr is long, or fails."""
+        try:
+            text = repr(self.module)
+        except Exception:
+            return self.kind
+        if len(text) > SHORT:
+            text = KEYWORDS.sub("", text)
+        return text if len(text) <= SHORT and "\n" not in text else self.kind
 
     @property
     def title(self) -> str:
-        """Path and module."""
-        return f"{self.path}  {self.text}" if self.path else self.text
+        """Path and module, or its class where that is long."""
+        title = f"{self.path}  {self.text}".lstrip()
+        return title if clipped(title) == title else f"{self.path}  {self.kind}".lstrip()
 
     @property
     def depth(self) -> int:
@@ -120,8 +134,15 @@ class Call:
 def calls(params: Any, expand: Callable[[str], Any] | None) -> list[Call]:
     """The calls of a model and of the modules in it, in the order in which they began, nested.
 
-    Whatever has `named_modules()` whose modules have `calls()` has them.
+    Whatever has `named_modules()` whose modules have `calls()` has them. Left out are those that began before one that
+    is forgotten: which calls were made in them is not known.
+
+    Raises
+    ------
+    ValueError
+        If `expand` fails.
     """
+    first = since(params)
     try:
         modules = list(params.named_modules())
     except (AttributeError, TypeError):
@@ -131,6 +152,7 @@ def calls(params: Any, expand: Callable[[str], Any] | None) -> list[Call]:
         for path, module in modules
         if callable(getattr(module, "calls", None))
         for begun, ended in module.calls()
+        if begun >= first
     ]
     found.sort(key=lambda call: (call.begun, -call.ended))
     around: list[Call] = []
@@ -139,11 +161,31 @@ def calls(params: Any, expand: Callable[[str], Any] | None) -> list[Call]:
             around.pop()
         call.parent = around[-1] if around else None
         around.append(call)
-        if expand is not None and expand(call.path):
+        if expand is not None and _is_true(expand, call.path):
             call.expanded = True
             for outer in call.around():
                 outer.kept = True
     return found
+
+
+def since(params: Any) -> int:
+    """The creation number from which on all calls of a model are known: 0 where none is forgotten."""
+    try:
+        modules = [module for _, module in params.named_modules()]
+    except (AttributeError, TypeError):
+        return 0
+    known = [module.calls_since() for module in modules if callable(getattr(module, "calls_since", None))]
+    return max(known, default=0)
+
+
+def _is_true(expand: Callable[[str], Any], path: str) -> bool:
+    try:
+        return bool(expand(path))
+    except Exception as error:
+        raise ValueError(
+            f"expand: expected whether {path!r} is to be drawn in full, got {type(error).__name__}: {error}, "
+            f"at {mg.sites.here()}"
+        ) from error
 
 
 def innermost(nodes: Sequence[mg.Node], begun: Sequence[Call]) -> dict[mg.Node, Call]:

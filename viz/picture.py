@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -125,20 +126,28 @@ class Picture:
         Each after the one around it.
     folded : tuple of str
         What was folded, in words, in the order in which it was; empty where every node is drawn.
+    remarks : tuple of str
+        What else is to be known of the picture.
     """
 
     nodes: tuple[Node, ...]
     edges: tuple[Edge, ...]
     clusters: tuple[Cluster, ...] = ()
     folded: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     @property
     def caption(self) -> str:
-        """What was folded, as one line of text; empty where every node is drawn."""
-        if not self.folded:
-            return ""
+        """What was folded, and the remarks, as one line of text; empty where every node is drawn and none is made."""
         total = sum(node.count for node in self.nodes)
-        return f"{total:,} nodes drawn as {len(self.nodes):,}: {'; '.join(self.folded)}"
+        folded = f"{total:,} nodes drawn as {len(self.nodes):,}: {'; '.join(self.folded)}"
+        return ". ".join((folded,) * bool(self.folded) + self.remarks)
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """What each node is called, by its id: where several have a name, each with its number, as `z (%7)`."""
+        names = Counter(node.label for node in self.nodes)
+        return {node.id: node.label + f" (%{node.id[1:]})" * (names[node.label] > 1) for node in self.nodes}
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as dicts, lists, strings and integers, ready for JSON.
@@ -148,11 +157,11 @@ class Picture:
         >>> import microgrid as mg
         >>> import viz
         >>> list(viz.graph(mg.Value(1.0, name="x")).to_dict())
-        ['nodes', 'edges', 'clusters', 'folded']
+        ['nodes', 'edges', 'clusters', 'folded', 'remarks']
         """
         return {
             key: [item if isinstance(item, str) else asdict(item) for item in getattr(self, key)]
-            for key in ("nodes", "edges", "clusters", "folded")
+            for key in ("nodes", "edges", "clusters", "folded", "remarks")
         }
 
     def inputs(self) -> dict[str, list[Edge]]:

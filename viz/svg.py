@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from viz.glyphs import FAMILY, width
 from viz.layout import PORT, Layout, Pass, Rectangle, layout
-from viz.picture import Cluster, Node, Picture
+from viz.picture import Cluster, Edge, Node, Picture
 from viz.spacing import Padding
 from viz.words import counted, visible
 
@@ -113,6 +113,7 @@ class _Drawing:
         self.picture = picture
         self.upright = rankdir in ("TB", "BT")
         self.reversed = rankdir in ("RL", "BT")
+        self.inner = {node.id for node in picture.nodes if node.cluster}
         self.labels = [label(node) for node in picture.nodes]
         longest = max((width(visible(edge.label), SMALL) for edge in picture.edges), default=0.0)
         self.port = PORT if not longest else longest + 10 if self.upright else LINE
@@ -181,9 +182,12 @@ class _Drawing:
         for cluster, place in zip(self.picture.clusters, self.layout.clusters, strict=True):
             yield self._frame(cluster, place)
         for edge, route in zip(self.picture.edges, self.layout.routes, strict=True):
-            yield self._edge(edge.source, edge.target, route, edge.label)
+            yield self._edge(edge, route)
         for cluster, place in zip(self.picture.clusters, self.layout.clusters, strict=True):
             yield self._heading(cluster, place)
+        for edge, route in zip(self.picture.edges, self.layout.routes, strict=True):
+            if edge.label:  # over all edges
+                yield self._weight(edge, route[-1])
         for node, text, place in zip(self.picture.nodes, self.labels, self.layout.nodes, strict=True):
             yield from self._node(node, text, place)
         if self.picture.caption:
@@ -199,8 +203,8 @@ class _Drawing:
         x, y, wide, _ = self.box(place)
         return _text(x + 9, y + 14, _cut(visible(cluster.title), SMALL, wide - 18), SMALL, "frame")
 
-    def _edge(self, source: str, target: str, route: list[Pass], text: str) -> str:
-        """A curve that stays in the gaps between ranks, and straight where it passes one; an arrow; a label."""
+    def _edge(self, edge: Edge, route: list[Pass]) -> str:
+        """A curve that stays in the gaps between ranks, and straight where it passes one; an arrow."""
         route = [*route[:-1], route[-1]._replace(end=route[-1].end - ARROW)]
         if route[-1].begin > route[-1].end:
             route[-1] = route[-1]._replace(begin=route[-1].end)
@@ -220,14 +224,16 @@ class _Drawing:
             self._point(along, last.across + aside)
             for along, aside in ((tip, 0), (tip - ARROW - 1, wing), (tip - ARROW - 1, -wing))
         )
-        written = ""
-        if text:
-            text = visible(text)
-            x, y = self.at(last.end - (3 if self.upright else 1), last.across)
-            long = 0.0 if self.reversed else width(text, SMALL)
-            x, y = (x + 4, y + (7 if self.reversed else 0)) if self.upright else (x - long, y - 2.5)
-            written = _text(x, y, text, SMALL, "weight")
-        return f'<g class="edge {source} {target}"><path d="{"".join(path)}"/><polygon points="{head}"/>{written}</g>'
+        return f'<g class="edge {edge.source} {edge.target}"><path d="{"".join(path)}"/><polygon points="{head}"/></g>'
+
+    def _weight(self, edge: Edge, last: Pass) -> str:
+        """The label of an edge, before its arrow, on what is under it."""
+        text = visible(edge.label)
+        x, y = self.at(last.end - ARROW - (3 if self.upright else 1), last.across)
+        long = 0.0 if self.reversed else width(text, SMALL)
+        x, y = (x + 4, y + (7 if self.reversed else 0)) if self.upright else (x - long, y - 2.5)
+        written = _text(x, y, text, SMALL, "weight inner" if edge.target in self.inner else "weight")
+        return f'<g class="edge {edge.source} {edge.target}">{written}</g>'
 
     def _point(self, along: float, across: float) -> str:
         x, y = self.at(along, across)
@@ -331,6 +337,7 @@ def _rules(palette: Palette) -> str:
         f".microgrid .group{{fill:{palette.group};stroke:{palette.frame}}}",
         f".microgrid .frame{{stroke:{palette.group}}}",
         f".microgrid .weight{{stroke:{palette.paper}}}",
+        f".microgrid .inner{{stroke:{palette.group}}}",
     ]
     for kind, (fill, line) in palette.kinds.items():
         rules.append(f".microgrid .{kind} .box,.microgrid .{kind} .sheet{{fill:{fill};stroke:{line}}}")

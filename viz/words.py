@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 import microgrid as mg
 
@@ -15,12 +16,14 @@ SHOWN_ELEMENTS = 6  # so many numbers of an array are printed one by one
 SHOWN_CONSTANTS = 3  # likewise, of an array inside an operation
 SHOWN_CHARACTERS = 48
 
-# Control characters and the halves of surrogate pairs cannot stand in XML, and NUL ends a C string: each becomes a
-# picture of itself, or the replacement character. So does what reverses or embeds the text around it.
+# Control characters, the halves of surrogate pairs and what Unicode says is no character cannot stand in XML or HTML,
+# and NUL ends a C string: each becomes a picture of itself, or the replacement character. So does what reverses or
+# embeds the text around it.
 VISIBLE = {
     **{code: chr(0x2400 + code) for code in range(0x20)},
     0x7F: "␡",
-    **dict.fromkeys([*range(0x80, 0xA0), *range(0xD800, 0xE000), 0xFFFE, 0xFFFF], "\ufffd"),
+    **dict.fromkeys([*range(0x80, 0xA0), *range(0xD800, 0xE000), *range(0xFDD0, 0xFDF0)], "\ufffd"),
+    **dict.fromkeys([plane + last for plane in range(0, 0x110000, 0x10000) for last in (0xFFFE, 0xFFFF)], "\ufffd"),
     **dict.fromkeys([0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A)], "\ufffd"),
 }
 
@@ -42,8 +45,11 @@ def clipped(text: str) -> str:
 
 
 def given(thing: Any) -> str:
-    """What a user gave, for messages."""
-    return f"{type(thing).__name__} {clipped(repr(thing))}"
+    """What a user gave, for messages, on one line."""
+    try:
+        return f"{type(thing).__name__} {clipped(' '.join(repr(thing).split()))}"
+    except Exception:  # of an object half made, say
+        return type(thing).__name__
 
 
 def counted(count: int, what: str) -> str:
@@ -77,20 +83,35 @@ def number(x: Any) -> str:
 
 
 def described(numbers: Any) -> str:
-    """A number, a few numbers, or the mean and the standard deviation of many.
+    """A number, a few numbers, or the mean and the standard deviation of many, of those that are finite.
 
     Examples
     --------
     >>> described(0.25), described(1e-7), described(np.array([1.0, 2.0])), described(np.arange(9.0))
     ('0.2500', '1.000e-07', '[1.0000, 2.0000]', 'mean 4.0000 ± 2.5820')
+    >>> described(np.array([1.0, float("nan")] * 9))
+    'mean 1.0000 ± 0.0000 of 9 finite'
     """
     if not isinstance(numbers, np.ndarray):
         return clipped(number(numbers))
-    if numbers.size > SHOWN_ELEMENTS:
-        with np.errstate(all="ignore"):
-            spread = 0.0 if (numbers == numbers.flat[0]).all() else numbers.std()  # which is rounded, of equal numbers
-            return f"mean {number(numbers.mean())} ± {number(spread)}"
-    return _listed(numbers.tolist())
+    if numbers.size <= SHOWN_ELEMENTS:
+        return _listed(numbers.tolist())
+    finite = numbers[np.isfinite(numbers)]
+    some = f" of {finite.size:,} finite" if finite.size < numbers.size else ""
+    return f"{_spread(finite)}{some}" if finite.size else "none finite"
+
+
+def _spread(numbers: NDArray[Any]) -> str:
+    """Mean and standard deviation, which neither overflow nor, of equal numbers, are rounded."""
+    numbers = numbers.astype(float)
+    first = float(numbers.flat[0])
+    if (numbers == first).all():
+        return f"mean {number(first)} ± {number(0.0)}"
+    exponent = int(np.frexp(np.abs(numbers).max())[1])
+    small = np.ldexp(numbers, -exponent)  # exact, but for what is nothing beside the largest
+    with np.errstate(over="ignore"):  # rounded above the largest number
+        mean, spread = np.ldexp([small.mean(), small.std()], exponent)
+    return f"mean {number(mean)} ± {number(spread)}"
 
 
 def _listed(item: Any) -> str:
@@ -98,10 +119,21 @@ def _listed(item: Any) -> str:
 
 
 def constant(x: Any) -> str:
-    """A constant as it was written (`2`, not `2.0000`), or an array in brief."""
+    """A constant of an operation: a number as elsewhere, without zeros at its end (`2`, `0.1`); an array in brief.
+
+    Examples
+    --------
+    >>> constant(2.0), constant(0.123456), constant(1e-7), constant(np.ones((3, 4)))
+    ('2', '0.1235', '1e-07', 'array(3,4)')
+    """
     if isinstance(x, np.ndarray):
-        return f"array{x.shape}".replace(" ", "") if x.size > SHOWN_CONSTANTS else described(x)
-    return f"{x:g}" if isinstance(x, float) else clipped(str(x))
+        if x.size <= SHOWN_CONSTANTS:
+            return described(x)
+        return f"array{x.shape}".replace(" ", "") + (" not finite" if fault(x) else "")
+    if not isinstance(x, (float, np.floating)):
+        return clipped(number(x))
+    digits, *power = number(x).split("e")
+    return "e".join([digits.rstrip("0").rstrip(".") if "." in digits else digits, *power])
 
 
 def fault(numbers: Any) -> str:

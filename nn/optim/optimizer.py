@@ -10,6 +10,7 @@ from typing import Any, ClassVar, TypeAlias, TypeVar
 import numpy as np
 
 import microgrid as mg
+from microgrid import modes
 from microgrid.kinds import quietly
 from nn.module import clear_gradients
 from nn.optim.row import Row
@@ -22,6 +23,8 @@ Group: TypeAlias = dict[str, Any]
 State: TypeAlias = dict[str, Any]
 Params: TypeAlias = Iterable[mg.Tensor] | Iterable[tuple[str, mg.Tensor]] | Iterable[Group]
 Loss = TypeVar("Loss")
+
+LARGE = 4096  # numbers: from here on fresh memory costs more than what is written to it
 
 
 class Optimizer:
@@ -100,6 +103,7 @@ class Optimizer:
         self.state: defaultdict[mg.Tensor, State] = defaultdict(dict)
         self._met: dict[int, tuple[Group, Group]] = {}  # by the group's place: what it was when checked, and that
         self._rows: dict[int, Row] = {}  # by the group's place
+        self._scratch = np.empty(0)
         given: list[Any] = list(params)
         if not given:
             raise ValueError(f"optimizer got an empty parameter list, at {mg.sites.here()}")
@@ -168,6 +172,7 @@ class Optimizer:
         ValueError, TypeError
             If a setting was changed to one out of range or of another type; nothing has moved then.
         """
+        modes.look("a step of an optimizer")
         loss = None
         if closure is not None:
             with mg.enable_grad():
@@ -240,6 +245,14 @@ class Optimizer:
             Those of the parameter's group, checked.
         """
         raise NotImplementedError(f"{type(self).__name__} is missing the required method update(v, g, state, settings)")
+
+    def scaled(self, factor: float, g: Any) -> Any:
+        """The product, which the next call may write over: memory for large arrays is not asked for at each step."""
+        if g.size < LARGE:
+            return factor * g
+        if self._scratch.size < g.size or self._scratch.dtype != g.dtype:
+            self._scratch = np.empty(g.size, g.dtype)
+        return np.multiply(g, factor, out=self._scratch[: g.size].reshape(g.shape))
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients (or, with False, fill them with zeros in place)."""

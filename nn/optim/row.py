@@ -15,6 +15,9 @@ from typing import Any
 import numpy as np
 
 import microgrid as mg
+from microgrid import stale
+from microgrid.capture.arena import flat_of
+from microgrid.graph import next_number
 
 __microgrid_machinery__ = True
 
@@ -60,27 +63,28 @@ class Row:
 
     def split(self, row: Any) -> list[Any]:
         """For each parameter a view, in its shape."""
-        return [row[place].reshape(shape) for place, shape in self.places]
+        return [row[place] if len(shape) == 1 else row[place].reshape(shape) for place, shape in self.places]
 
     def gather(self, states: Mapping[mg.Tensor, dict[str, Any]]) -> Any:
         """Bring the row up to what the parameters and their states hold now, and give their gradients in a row.
 
         None where they cannot go together (a parameter has no gradient, or states differ in kind or age), and where
-        nothing is remembered: two or three calls a parameter are as quick as a row.
+        nothing is remembered and the gradients are scattered: two or three calls a parameter are as quick as a row.
         """
-        if not self.worthwhile or not states[self.parameters[0]]:
+        gradients = [p._grad for p in self.parameters]
+        whole = flat_of(gradients)  # of a replayed step they stand in a row already
+        if whole is None and not (self.worthwhile and states[self.parameters[0]]):
             return None
-        held, gradients = [p._data for p in self.parameters], [p._grad for p in self.parameters]
-        if not all(g.__class__ is np.ndarray for g in gradients):
+        if whole is None and not all(g.__class__ is np.ndarray for g in gradients):
             return None
-        own = [states[parameter] for parameter in self.parameters]
-        if any(map(_differs, own, self.left)) and not self._read(own):
+        held, own = [p._data for p in self.parameters], [states[parameter] for parameter in self.parameters]
+        if (self.state or any(own)) and any(map(_differs, own, self.left)) and not self._read(own):
             return None
         if any(map(operator.is_not, held, self.parts)):
             if [(x.dtype, x.shape) for x in held] != [(self.dtype, shape) for _, shape in self.places]:
                 return None
             self.numbers = np.concatenate(held, None)
-        return np.concatenate(gradients, None)
+        return np.concatenate(gradients, None) if whole is None else whole
 
     def _read(self, states: list[dict[str, Any]]) -> bool:
         """Make the row's state of those of the parameters; whether they go together."""
@@ -101,8 +105,7 @@ class Row:
     def hand_out(self, numbers: Any, states: Mapping[mg.Tensor, dict[str, Any]]) -> None:
         """Give every parameter its part of the row's next numbers, and its state its part of the row's state."""
         self.numbers, self.parts = numbers, self.split(numbers)
-        for parameter, part in zip(self.parameters, self.parts, strict=True):
-            parameter._replace(part)
+        stale.rewritten(self.parameters, self.parts, next_number)
         for name, whole in self.state.items():
             if whole.__class__ is not np.ndarray:
                 for parameter in self.parameters:
@@ -111,7 +114,8 @@ class Row:
                 self.whole[name] = whole
                 for parameter, part in zip(self.parameters, self.split(whole), strict=True):
                     states[parameter][name] = part
-        self.left = [tuple(states[parameter].values()) for parameter in self.parameters]
+        if self.state:
+            self.left = [tuple(states[parameter].values()) for parameter in self.parameters]
 
 
 def _differs(state: dict[str, Any], left: tuple[Any, ...] | None) -> bool:

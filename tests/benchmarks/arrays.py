@@ -1,102 +1,92 @@
-"""A sigmoid network with binary cross-entropy on whole arrays: one full-batch step of gradient descent."""
+"""Networks on whole arrays, one step of gradient descent on each batch: microgrid, and its peers in `peers.py`."""
 
+import warnings
 from collections.abc import Callable
-from typing import NamedTuple
+from operator import methodcaller
+from typing import Any
 
-import numpy as np
+import closed_form
+import peers
 from problems import Problem, problem
+from training import Training, compiled
 
 
-class Training(NamedTuple):
-    step: Callable[[], float]  # one full step, gives the loss
-    gradients: Callable[[], list[np.ndarray]]  # those of the last step: W (out, in), b (out,) of each layer
+def model_of(p: Problem) -> Any:
+    """The network of `nn` with the problem's first weights; it gives logits where the loss takes them."""
+    import nn
+
+    sizes, output = [len(b) for _, b in p.layers], "sigmoid" if p.loss == "mse" else "identity"
+    model = nn.MLP(p.X.shape[1], sizes, p.hidden, output)
+    model.load_state_dict(dict(zip(model.state_dict(), [w for layer in p.layers for w in layer], strict=True)))
+    return model
 
 
-def closed_form(p: Problem) -> Training:
-    """The reference: the notes' recursion, delta = A - Y, as a careful person writes it in NumPy."""
-    X, Y, m, lr = p.X, p.Y, len(p.X), p.lr
-    Ws, bs = [W.T.copy() for W, _ in p.layers], [b.copy() for _, b in p.layers]
-    gradients: list[tuple[np.ndarray, np.ndarray]] = [None] * len(Ws)  # type: ignore[list-item]
+def criterion_of(p: Problem) -> Any:
+    import nn
 
-    def step() -> float:
-        A, activations = X, []
-        for W, b in zip(Ws, bs, strict=True):
-            activations.append(A)
-            A = 1 / (1 + np.exp(-(A @ W + b)))  # (m, n_out)
-        loss = -np.sum(Y * np.log(A) + (1 - Y) * np.log(1 - A)) / m
-
-        delta = A - Y
-        for layer in reversed(range(len(Ws))):
-            A = activations[layer]
-            gradients[layer] = A.T @ delta / m, delta.sum(axis=0) / m
-            if layer:
-                delta = delta @ Ws[layer].T * (A * (1 - A))
-        for W, b, (dW, db) in zip(Ws, bs, gradients, strict=True):
-            W -= lr * dW
-            b -= lr * db
-        return float(loss)
-
-    return Training(step, lambda: [g for dW, db in gradients for g in (dW.T, db)])
+    return {"bce": nn.BCEWithLogitsLoss, "softmax": nn.CrossEntropyLoss, "mse": nn.MSELoss}[p.loss]()
 
 
-def microgrid(p: Problem, compiled: bool = False) -> Training:
+def microgrid(p: Problem, compile: Callable[[Any], Any] | None = None) -> Training:
+    """A step as one writes it with `nn`; or with the loss and its backward pass compiled."""
     import microgrid as mg
     import nn
 
-    sizes = [len(b) for _, b in p.layers]
-    model = nn.MLP(p.X.shape[1], sizes)
-    model.load_state_dict(dict(zip(model.state_dict(), [w for layer in p.layers for w in layer], strict=True)))
-    criterion = nn.BCEWithLogitsLoss(reduction="batchmean")
+    model, criterion = model_of(p), criterion_of(p)
     optimizer = nn.optim.SGD(model.parameters(), lr=p.lr)
-    X, Y = mg.Tensor(p.X), mg.Tensor(p.Y)
+    batches = [(mg.Tensor(X), mg.Tensor(Y)) for X, Y in p.batches()]
 
     def loss_of(x: mg.Tensor, y: mg.Tensor) -> mg.Tensor:
         return criterion(model(x), y)
 
-    def backward() -> mg.Tensor:
-        loss = loss_of(X, Y)
+    def eager(x: mg.Tensor, y: mg.Tensor) -> mg.Tensor:
+        loss = loss_of(x, y)
         loss.backward()
         return loss
 
-    replayed = mg.compile(loss_of)
+    backward = compile(loss_of) if compile else eager
 
-    def step() -> float:
-        optimizer.zero_grad()
-        loss = replayed(X, Y) if compiled else backward()
-        assert not replayed.why, replayed.why
-        optimizer.step()
-        return loss.item()
+    def step() -> Any:
+        for x, y in batches:
+            optimizer.zero_grad()
+            loss = backward(x, y)
+            optimizer.step()
+        return loss
 
-    return Training(step, lambda: [w.grad for w in model.parameters()])
+    def parameters() -> list[Any]:
+        return list(model.state_dict().values())
 
-
-def microgrid_compiled(p: Problem) -> Training:
-    return microgrid(p, compiled=True)
-
-
-def torch(p: Problem) -> Training:
-    import torch
-
-    torch.set_num_threads(1)
-    parameters = [torch.tensor(w, requires_grad=True) for layer in p.layers for w in layer]
-    optimizer = torch.optim.SGD(parameters, lr=p.lr)
-    X, Y = torch.tensor(p.X), torch.tensor(p.Y)
-
-    def step() -> float:
-        optimizer.zero_grad()
-        A = X
-        for W, b in zip(parameters[:-2:2], parameters[1:-2:2], strict=True):
-            A = torch.sigmoid(torch.nn.functional.linear(A, W, b))
-        Z = torch.nn.functional.linear(A, *parameters[-2:])
-        loss = torch.nn.functional.binary_cross_entropy_with_logits(Z, Y)  # one output: its mean is ours
-        loss.backward()
-        optimizer.step()
-        return loss.item()
-
-    return Training(step, lambda: [w.grad.numpy() for w in parameters])
+    return Training(step, parameters, read=methodcaller("item"), why=lambda: getattr(backward, "why", ""))
 
 
-ENGINES = {"closed_form": closed_form, "microgrid": microgrid, "microgrid_compiled": microgrid_compiled, "torch": torch}
+def microgrid_compiled(p: Problem, backend: str | None = None) -> Training:
+    return microgrid(p, lambda function: compiled(function, backend))
+
+
+def microgrid_c(p: Problem) -> Training:
+    warnings.simplefilter("error", RuntimeWarning)  # that NumPy is used instead: then there is nothing to time here
+    return microgrid_compiled(p, "c")
+
+
+ENGINES = {
+    "closed_form": closed_form.plain,
+    "tuned": closed_form.tuned,
+    "numba": closed_form.numba,
+    "microgrid": microgrid,
+    "microgrid_compiled": microgrid_compiled,
+    "microgrid_c": microgrid_c,
+    "torch": peers.torch,
+    "torch_compiled": peers.torch_compiled,
+    "jax": peers.jax,
+    "jax_scan": peers.jax_scan,
+    "autograd": peers.autograd,
+    "tinygrad": peers.tinygrad,
+    "scikit_learn": peers.scikit_learn,
+}
+
+
+def has(workload: str) -> bool:
+    return workload.startswith("T")
 
 
 def training(workload: str, engine_name: str) -> Training:

@@ -1,186 +1,137 @@
-"""How fast is the engine, beside its peers? Ratios only: a time by itself says more about the machine.
+"""Times of microgrid beside its peers, as ratios, and the goals beside what was reached.
 
-    python tests/benchmarks/run.py [--quick] [S1a S1b S3 T1 T4 memory import]
+    python tests/benchmarks/run.py [--quick] [WHAT ...]
+    python tests/benchmarks/run.py --markdown          the README's table, of the last run
 
-Each engine works in a process of its own, with BLAS on one thread. First all must agree in loss and gradients; then
-rounds are interleaved in random order, and the median counts. Fresh processes repeat it all (identical code can differ
-between two processes as buffers come to lie); the median of their ratios is shown, with the smallest and largest.
-Peers that are not installed are named as absent.
+Each engine runs in a process of its own; all agree in losses and gradients before anything is timed, and take turns in
+shuffled rounds. A ratio is the median over several sets of fresh processes, followed by the smallest and the largest.
+All are bound to one processor, and ratios are of its time: on a machine where nothing else runs that is the time on the
+wall, which stands beside it, and where others are at work it is still fair. The part `threads` leaves each engine its
+own choice of threads, and compares the time on the wall. Peers that are not installed, fail or hang are named with the
+reason. Results go to out/bench.json and out/bench.png; where WHAT is named, the rest of the last run stays.
 """
 
 import argparse
+import importlib.metadata
 import json
 import os
-import random
-import statistics
-import subprocess
+import platform
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-HERE = Path(__file__).parent
-ENVIRONMENT = os.environ | {
-    "PYTHONPATH": os.pathsep.join(filter(None, [str(HERE.parents[1]), os.environ.get("PYTHONPATH")])),
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "VECLIB_MAXIMUM_THREADS": "1",
-    "PYTHONDONTWRITEBYTECODE": "",  # an import is timed as it is every time but the first
+import costs
+import report
+from entrants import WORKLOADS
+from goals import GOALS, Results
+from measuring import measured
+
+OUT = Path(__file__).parents[2] / "out"
+PACKAGES = ("numpy", "torch", "jax", "numba", "autograd", "tinygrad", "scikit-learn", "micrograd")
+COSTS: dict[str, tuple[Callable[[bool], Any], Callable[[Any], str]]] = {
+    "operations": (costs.operations, report.operations),
+    "captures": (costs.captures, report.captures),
+    "memory": (costs.memory, report.memory),
+    "imports": (lambda quick: costs.imports(1 if quick else 15), report.imports),
 }
 
 
-class Entrant(NamedTuple):
-    label: str
-    engine: str
-    options: tuple[str, ...] = ()
-    against: str = ""  # the label whose time is 1; the first one's if empty
+def machine() -> dict[str, Any]:
+    """Where and with what this was measured."""
+    versions = {}
+    for name in PACKAGES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            versions[name] = None
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+    return {
+        "when": time.strftime("%Y-%m-%d %H:%M"),
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "processors": os.cpu_count(),
+        "load at the beginning": load,  # above a half of one, others were at work: see the spread of the ratios
+        "versions": versions,
+    }
 
 
-SCALARS = [
-    Entrant("micrograd", "micrograd"),
-    Entrant("microgrid, sites off", "microgrid", ("--no-sites",)),
-    Entrant("microgrid", "microgrid"),
-    Entrant("microgrid, a node a neuron", "microgrid_dot"),
-    Entrant("torch, scalars", "torch"),
-    Entrant("micrograd, collector off", "micrograd", ("--no-collector",), "micrograd, collector off"),
-    Entrant(
-        "microgrid, sites and collector off",
-        "microgrid",
-        ("--no-sites", "--no-collector"),
-        "micrograd, collector off",
-    ),
-]
-ARRAYS = [
-    Entrant("closed-form NumPy", "closed_form"),
-    Entrant("microgrid, sites off", "microgrid", ("--no-sites",)),
-    Entrant("microgrid", "microgrid"),
-    Entrant("microgrid, compiled", "microgrid_compiled"),
-    Entrant("torch, eager", "torch"),
-]
-WORKLOADS = {
-    "S1a": ("scalars 2-16-16-1, relu, hinge, 100 samples: times as fast as micrograd", SCALARS),
-    "S1b": ("scalars 2-16-16-1, sigmoid, BCE, 100 samples: times as fast as micrograd", SCALARS),
-    "S3": ("scalars 2-4-1, sigmoid, BCE, one sample: times as fast as micrograd", SCALARS),
-    "T1": ("arrays 2-16-16-1, sigmoid, BCE, batch 100: time over that of the closed form", ARRAYS),
-    "T4": ("arrays 30-16-1, sigmoid, BCE, batch 569: time over that of the closed form", ARRAYS),
-}
+def run(parts: list[str], quick: bool, results: Results, file: Path) -> None:
+    """Measure these parts one by one, and show and keep each as soon as it is there."""
+    rounds, processes = (3, 1) if quick else (15, 3)
+    for part in parts:
+        if part in WORKLOADS:
+            found = measured(part, WORKLOADS[part], rounds, processes, quick)
+            results.setdefault("workloads", {})[part] = found
+            print(report.races(part, found), flush=True)
+        elif part == "threads":
+            for name in [name for name, workload in WORKLOADS.items() if workload.threads]:
+                found = measured(name, WORKLOADS[name], rounds, 1, quick, threads=None)
+                results.setdefault("threads", {})[name] = found
+                print(report.races(f"{name}, default threads", found), flush=True)
+        else:
+            measure, show = COSTS[part]
+            results[part] = measure(quick)
+            print(show(results[part]), flush=True)
+        write(results, file)
 
 
-class Worker:
-    """The process of one entrant."""
-
-    def __init__(self, workload: str, entrant: Entrant) -> None:
-        command = [sys.executable, str(HERE / "worker.py"), workload, entrant.engine, *entrant.options]
-        pipe = subprocess.PIPE
-        self.process = subprocess.Popen(command, env=ENVIRONMENT, stdin=pipe, stdout=pipe, text=True, cwd=HERE)
-        self.entrant = entrant
-        self.lacks = self.answer()  # the package that is not installed, or None
-
-    def answer(self) -> Any:
-        line = self.process.stdout.readline()
-        if not line:
-            raise SystemExit(f"{self.entrant.label}: the process failed, see above")
-        return json.loads(line)
-
-    def ask(self, command: str) -> Any:
-        print(command, file=self.process.stdin, flush=True)
-        return self.answer()
-
-    def close(self) -> None:
-        self.process.communicate()
+def write(results: Results, file: Path) -> None:
+    """The results, with each goal's bounds and verdict, as JSON."""
+    goals = {}
+    for goal in GOALS:
+        reached = goal.reached(results)
+        bounds = {"must": goal.must, "stretch": goal.stretch}
+        goals[goal.what] = bounds | {"reached": reached, "verdict": goal.verdict(reached)}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(results | {"goals": goals}, indent=1), "utf-8")
 
 
-def disagreement(ours: list[float], theirs: list[float]) -> float:
-    """Norm of the difference over the norm of the reference."""
-    square = sum((a - b) ** 2 for a, b in zip(ours, theirs, strict=True))
-    return (square / sum(b**2 for b in theirs)) ** 0.5
+def last_run(file: Path) -> Results:
+    return json.loads(file.read_text("utf-8")) if file.is_file() else {}
 
 
-def agreeing(workers: list[Worker]) -> list[Worker]:
-    """Those that are there, all of which agree with the first in losses and gradients to 1e-6."""
-    for worker in workers:
-        if worker.lacks:
-            worker.close()
-    answers = [(worker, worker.ask("check")) for worker in workers if not worker.lacks]
-    reference = answers[0][1]
-    for worker, answer in answers:
-        for what in ("losses", "gradients"):
-            error = disagreement(answer[what], reference[what])
-            if not error < 1e-6:
-                raise SystemExit(f"{worker.entrant.label}: {what} are off by {error:.1e}, nothing is timed")
-    return [worker for worker, _ in answers]
-
-
-def medians(workload: str, entrants: list[Entrant], rounds: int) -> dict[str, float]:
-    """Seconds a step of each entrant that is installed, from one set of fresh processes."""
-    workers = agreeing([Worker(workload, entrant) for entrant in entrants])
-    times: dict[str, list[float]] = {worker.entrant.label: [] for worker in workers}
-    for _ in range(rounds):
-        for worker in random.sample(workers, len(workers)):
-            times[worker.entrant.label].append(worker.ask("round"))
-    for worker in workers:
-        worker.close()
-    return {label: statistics.median(seconds) for label, seconds in times.items()}
-
-
-def show_times(workload: str, rounds: int, processes: int) -> None:
-    title, entrants = WORKLOADS[workload]
-    print(f"\n{workload}  {title}", flush=True)
-    runs = [medians(workload, entrants, rounds) for _ in range(processes)]
-    for entrant in entrants:
-        if entrant.label not in runs[0]:
-            print(f"  {entrant.label:36} absent")
-            continue
-        against = entrant.against or entrants[0].label
-        if against not in runs[0]:
-            print(f"  {entrant.label:36} {against} is absent, so there is no ratio")
-            continue
-        ratios = sorted(run[entrant.label] / run[against] for run in runs)
-        if workload.startswith("S"):
-            ratios = sorted(1 / ratio for ratio in ratios)
-        seconds = statistics.median(run[entrant.label] for run in runs)
-        spread = f"{ratios[0]:.2f} .. {ratios[-1]:.2f}" if processes > 1 else ""
-        print(f"  {entrant.label:36} {seconds * 1e6:12.1f} us {statistics.median(ratios):9.2f}   {spread}")
-
-
-def show_memory() -> None:
-    print("\nmemory  bytes a node of the graph of S1b, by tracemalloc", flush=True)
-    for entrant in SCALARS[:3]:
-        worker = Worker("S1b", entrant)
-        print(f"  {entrant.label:36} {'absent' if worker.lacks else round(worker.ask('memory')):>12}")
-        worker.close()
-
-
-def show_import(processes: int) -> None:
-    print(f"\nimport  milliseconds, median of {processes} fresh processes", flush=True)
-    code = (
-        "from time import perf_counter as now; a = now(); import numpy; b = now(); import microgrid; c = now(); "
-        "print(b - a, c - b)"
-    )
-    command = [sys.executable, "-c", code]
-    _, *lines = (subprocess.check_output(command, env=ENVIRONMENT, text=True, cwd=HERE) for _ in range(1 + processes))
-    for label, seconds in zip(["numpy", "microgrid, on top"], zip(*map(str.split, lines), strict=True), strict=True):
-        print(f"  {label:36} {statistics.median(map(float, seconds)) * 1e3:12.1f}")
+def failures(results: Results) -> list[str]:
+    """Entrants of ours that failed or were wrong: a peer may be missing, we may not."""
+    return [
+        f"{name}: {row['label']}: {row['absent']}"
+        for part in ("workloads", "threads")
+        for name, result in results.get(part, {}).items()
+        for row in result["entrants"]
+        if row.get("failed") and row["label"].startswith("microgrid")
+    ]
 
 
 def main() -> None:
-    names = [*WORKLOADS, "memory", "import"]
+    every = [*WORKLOADS, "threads", *COSTS]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="*", metavar="WHAT", help=f"of {' '.join(names)}; all if left out")
-    parser.add_argument("--quick", action="store_true", help="three rounds of one set of processes: a glance")
+    parser.add_argument("what", nargs="*", metavar="WHAT", help=f"of {' '.join(every)}; all if left out")
+    parser.add_argument("--quick", action="store_true", help="fewer parts, three rounds of one set of processes")
+    parser.add_argument("--markdown", action="store_true", help="print the README's table from the last run and stop")
+    parser.add_argument("--out", type=Path, default=OUT, metavar="FOLDER", help="where bench.json and bench.png go")
     options = parser.parse_args()
-    unknown = set(options.what) - set(names)
-    if unknown:
-        parser.error(f"unknown: {' '.join(sorted(unknown))}; there are {' '.join(names)}")
+    if unknown := set(options.what) - set(every):
+        parser.error(f"unknown: {' '.join(sorted(unknown))}; there are {' '.join(every)}")
 
-    rounds, processes = (3, 1) if options.quick else (15, 3)
-    for name in options.what or names:
-        if name == "memory":
-            show_memory()
-        elif name == "import":
-            show_import(3 if options.quick else 15)
-        else:
-            show_times(name, rounds, processes)
+    file = options.out / "bench.json"
+    if options.markdown:
+        if not file.is_file():
+            parser.error(f"there is no {file}: run without --markdown first")
+        print(report.markdown(last_run(file)))
+        return
+
+    results = (last_run(file) if options.what else {}) | {"machine": machine(), "quick": options.quick}
+    quick_parts = [part for part in every if part != "threads" and (part in COSTS or WORKLOADS[part].quick)]
+    run(options.what or (quick_parts if options.quick else every), options.quick, results, file)
+    print(report.goals(results))
+    try:
+        report.picture(results, options.out / "bench.png")
+        print(f"\nwritten: {file} and {options.out / 'bench.png'}")
+    except ModuleNotFoundError as missing:
+        print(f"\nwritten: {file}; no picture, since {missing.name} is not installed")
+    if wrong := failures(results):
+        sys.exit("\n".join(["", "of microgrid itself:", *wrong]))
 
 
 if __name__ == "__main__":

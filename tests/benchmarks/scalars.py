@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from problems import Problem, problem
+from training import Training, compiled
 
 
 class Engine(NamedTuple):
@@ -19,17 +20,14 @@ class Engine(NamedTuple):
     total: Callable[[list[Any]], Any] = sum
     no_gradient: float | None = 0.0
     count: Callable[[Any], int] = NotImplemented  # nodes reachable from a root, where they are Python's
-
-
-class Training(NamedTuple):
-    step: Callable[[], float]  # one full step, gives the loss
-    gradients: Callable[[], list[float]]  # those of the last step
-    graph: Callable[[], Any]  # the forward pass alone
-    count: Callable[[Any], int]  # new nodes of such a graph
+    compile: Callable[[Callable[..., Any]], Any] | None = None  # a function's loss and its backward pass as one call
 
 
 def neuron(bias: Any, weights: list[Any], inputs: list[Any]) -> Any:
     return sum((w * x for w, x in zip(weights, inputs, strict=True)), bias)
+
+
+# ------------------------------------------------------------------------------------------------------ engines
 
 
 def micrograd() -> Engine:
@@ -83,10 +81,13 @@ def microgrid_dot() -> Engine:
     return microgrid()._replace(input=float, neuron=neuron, total=mg.sum)
 
 
+def microgrid_replayed(backend: str) -> Engine:
+    """The loss of `microgrid`, recorded once: a function of nested lists of numbers, which stay as they come."""
+    return microgrid()._replace(input=lambda x: x, compile=lambda function: compiled(function, backend))
+
+
 def torch() -> Engine:
     import torch
-
-    torch.set_num_threads(1)
 
     def value(x: float) -> Any:
         return torch.tensor(x, dtype=torch.float64, requires_grad=True)
@@ -94,53 +95,94 @@ def torch() -> Engine:
     return Engine(value, torch.sigmoid, torch.log, value, neuron, no_gradient=None)
 
 
-ENGINES = {"micrograd": micrograd, "microgrid": microgrid, "microgrid_dot": microgrid_dot, "torch": torch}
+ENGINES = {
+    "micrograd": micrograd,
+    "microgrid": microgrid,
+    "microgrid_dot": microgrid_dot,
+    "microgrid_python": lambda: microgrid_replayed("python"),
+    "microgrid_levels": lambda: microgrid_replayed("numpy"),
+    "torch": torch,
+}
 
 
-def network(engine: Engine, layers: list[Any], x: list[Any], hidden: Callable[[Any], Any]) -> Any:
-    """The output neuron's weighted sum, before its activation."""
-    *front, ((weights, bias),) = layers
-    for layer in front:
-        x = [hidden(engine.neuron(bias, weights, x)) for weights, bias in layer]
-    return engine.neuron(bias, weights, x)
+# ------------------------------------------------------------------------------------------------------ the work
 
 
-def hinge(engine: Engine, p: Problem, layers: list[Any], parameters: list[Any]) -> Any:
-    scores = [network(engine, layers, [*map(engine.input, x)], lambda z: z.relu()) for x in p.X.tolist()]
-    signs = [2 * y - 1 for (y,) in p.Y.tolist()]
-    losses = [(1 + -y * score).relu() for y, score in zip(signs, scores, strict=True)]
-    decay = 1e-4 * engine.total([w * w for w in parameters])
-    return engine.total(losses) * (1 / len(losses)) + decay
+class Network:
+    """Layers of neurons on one engine."""
+
+    def __init__(self, engine: Engine, p: Problem) -> None:
+        self.engine = engine
+        self.layers = [
+            [
+                ([engine.value(w) for w in row], engine.value(bias))
+                for row, bias in zip(W.tolist(), b.tolist(), strict=True)
+            ]
+            for W, b in p.layers
+        ]
+        self.parameters = [w for layer in self.layers for weights, bias in layer for w in (*weights, bias)]
+
+    def __call__(self, x: list[Any], hidden: Callable[[Any], Any]) -> Any:
+        """The output neuron's weighted sum, before its activation."""
+        x = [self.engine.input(number) for number in x]
+        *front, ((weights, bias),) = self.layers
+        for layer in front:
+            x = [hidden(self.engine.neuron(bias, weights, x)) for weights, bias in layer]
+        return self.engine.neuron(bias, weights, x)
+
+    def hinge(self, xs: list[list[float]], ys: list[float]) -> Any:
+        scores = [self(x, lambda z: z.relu()) for x in xs]
+        losses = [(1 + -y * score).relu() for y, score in zip(ys, scores, strict=True)]
+        decay = 1e-4 * self.engine.total([w * w for w in self.parameters])
+        return self.engine.total(losses) * (1 / len(losses)) + decay
+
+    def cross_entropy(self, xs: list[list[float]], ys: list[float]) -> Any:
+        sigmoid, log = self.engine.sigmoid, self.engine.log
+        outputs = [sigmoid(self(x, sigmoid)) for x in xs]
+        gains = [y * log(a) + (1 - y) * log(1 - a) for y, a in zip(ys, outputs, strict=True)]
+        return self.engine.total(gains) * (-1 / len(gains))
 
 
-def cross_entropy(engine: Engine, p: Problem, layers: list[Any], parameters: list[Any]) -> Any:
-    outputs = [engine.sigmoid(network(engine, layers, [*map(engine.input, x)], engine.sigmoid)) for x in p.X.tolist()]
-    labels = [y for (y,) in p.Y.tolist()]
-    gains = [y * engine.log(a) + (1 - y) * engine.log(1 - a) for y, a in zip(labels, outputs, strict=True)]
-    return engine.total(gains) * (-1 / len(gains))
+def has(workload: str) -> bool:
+    return workload in ("S1a", "S1b", "S3")
 
 
 def training(workload: str, engine_name: str) -> Training:
     engine, p = ENGINES[engine_name](), problem(workload)
-    layers = [
-        [([engine.value(w) for w in row], engine.value(bias)) for row, bias in zip(W.tolist(), b.tolist(), strict=True)]
-        for W, b in p.layers
-    ]
-    parameters = [w for layer in layers for weights, bias in layer for w in (*weights, bias)]
-    loss_of = hinge if workload == "S1a" else cross_entropy
+    network = Network(engine, p)
+    parameters, xs, ys = network.parameters, p.X.tolist(), [y for (y,) in p.Y.tolist()]
+    if workload == "S1a":
+        loss_of, ys = network.hinge, [2 * y - 1 for y in ys]
+    else:
+        loss_of = network.cross_entropy
 
-    def step() -> float:
-        loss = loss_of(engine, p, layers, parameters)
+    def eager(xs: list[list[float]], ys: list[float]) -> Any:
+        loss = loss_of(xs, ys)
+        loss.backward()
+        return loss
+
+    backward = engine.compile(loss_of) if engine.compile else eager
+
+    def step() -> Any:
         for w in parameters:
             w.grad = engine.no_gradient
-        loss.backward()
+        loss = backward(xs, ys)
         for w in parameters:
             w.data -= p.lr * w.grad
-        return float(loss.data)
+        return loss.data
 
-    return Training(
-        step,
-        gradients=lambda: [float(w.grad) for w in parameters],
-        graph=lambda: loss_of(engine, p, layers, parameters),
-        count=lambda root: engine.count(root) - len(parameters),
-    )
+    def arrays() -> list[Any]:
+        """W and b of each layer, as the arrays' engines give them."""
+        return [
+            [[float(part.data) for part in (w if isinstance(w, list) else [w])] for w in parts]
+            for layer in network.layers
+            for parts in zip(*layer, strict=True)
+        ]
+
+    def count(root: Any) -> int:
+        return engine.count(root) - len(parameters)
+
+    def why() -> str:
+        return getattr(backward, "why", "")
+
+    return Training(step, arrays, why=why, graph=lambda: loss_of(xs, ys), count=count)

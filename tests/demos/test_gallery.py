@@ -1,6 +1,7 @@
 """The gallery: every picture is drawn, alike on every run, on a page that asks nobody for anything."""
 
 import ast
+import shutil
 import sys
 import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
@@ -12,6 +13,10 @@ import viz
 from demos import gallery
 
 pytestmark = pytest.mark.slow  # with the others of its kind more than `make test` has time for
+
+GRAPHS = ["neuron", "contributions", "micrograd", "chain", "mlp", "values", "batch"]
+if not shutil.which("dot"):
+    GRAPHS.remove("micrograd")
 
 
 class Page(HTMLParser):
@@ -56,9 +61,8 @@ def test_the_page_needs_no_network_and_no_script(run) -> None:
 
 
 def test_every_picture_is_an_svg_of_its_own(run) -> None:
-    assert [path.stem for path in run.files] == [
-        "neuron", "mlp", "values", "network", "curves", "boundary", "gradients", "confusion",
-    ]  # fmt: skip
+    plots = ["network", "curves", "boundary", "gradients", "confusion"]
+    assert [path.stem for path in run.files] == GRAPHS + plots
     for path in run.files:
         assert ET.parse(path).getroot().tag == "{http://www.w3.org/2000/svg}svg"
 
@@ -72,7 +76,7 @@ def test_all_that_viz_draws_is_there() -> None:
     }
     plots = {name for name in viz.__all__ if "Figure" in str(getattr(viz, name).__annotations__.get("return", ""))}
     assert plots == {"boundary", "confusion", "curves", "gradients", "network"}
-    assert plots | {"graph", "save"} <= calls
+    assert plots | {"graph", "draw_dot", "save"} <= calls
 
 
 @pytest.mark.slow
@@ -82,9 +86,22 @@ def test_the_same_bytes_on_every_run(run, tmp_path) -> None:
         assert first.read_bytes() == second.read_bytes()
 
 
+def test_the_page_is_dark_where_the_graphs_are(run) -> None:
+    """They follow the surroundings, and so does the page."""
+    assert "@media (prefers-color-scheme: dark)" in run.page.read_text(encoding="utf-8")
+    assert "prefers-color-scheme:dark" in run.files[0].read_text(encoding="utf-8")
+
+
+def test_without_dot_there_is_all_that_needs_none(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert "micrograd" not in [path.stem for path in gallery.main(tmp_path).files]
+    assert "(micrograd: no picture: the program dot" in capsys.readouterr().out
+
+
 def test_without_matplotlib_there_are_the_graphs(tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     result = gallery.main(tmp_path)
-    assert [path.stem for path in result.files] == ["neuron", "mlp", "values"]
-    assert result.page.read_text(encoding="utf-8").count("<img") == 3
+    assert [path.stem for path in result.files] == GRAPHS
+    assert result.page.read_text(encoding="utf-8").count("<img") == len(GRAPHS)
     assert "(network: no picture: viz.network draws with matplotlib" in capsys.readouterr().out

@@ -8,9 +8,11 @@ import linecache
 import math
 import struct
 import threading
+import tracemalloc
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -539,3 +541,106 @@ def test_shortcuts_of_arrays_keep_off_what_is_special(monkeypatch: Any) -> None:
     with mg.no_grad():
         mg.sigmoid(t)
     assert met == [rules.sigmoid, rules.add, rules.sigmoid, rules.sigmoid]
+
+
+# ------------------------------------------------------------------------------------- rules of many inputs of floats
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 20, 64, 65, 300])
+@pytest.mark.parametrize("function", [mg.dot, lambda xs, ys: mg.sum([*xs, *ys])], ids=["dot", "sum"])
+def test_many_inputs(function: Callable[[Any, Any], Any], length: int) -> None:
+    """Of any number of inputs, before and after code is emitted for that number: the bits of the general walk."""
+    rng = np.random.default_rng(length)
+    for turn in range(12):
+        built = []
+        seed = rng.integers(1 << 30)
+        for way in (nullcontext, the_general_recording):
+            draw = np.random.default_rng(seed)
+            xs, ys = ([_operand(draw, turn) for _ in range(length)] for _ in range(2))
+            xs[0] = mg.Value(0.5)  # at least one that is recorded
+            draw.shuffle(xs)
+            with way():
+                z = function(xs, ys)
+            built.append([*(x for x in (*xs, *ys) if isinstance(x, mg.Value)), z])
+        fast, plain = built
+        assert fast[-1]._fast_backward()
+        with the_general_walk():
+            plain[-1].backward()
+        assert_same(fast, plain)
+
+
+def _operand(draw: np.random.Generator, turn: int) -> Any:
+    """A Value, one that requires no gradient, or a constant; in the later turns at hard points too."""
+    number = float(draw.choice(HARD)) if turn > 9 and draw.random() < 0.2 else float(draw.normal())
+    choice = draw.random()
+    if choice < 0.5:
+        return mg.Value(number)
+    if choice < 0.7:
+        return mg.Value(number).detach()
+    return number if choice < 0.9 else int(draw.integers(-3, 4))
+
+
+def test_many_inputs_that_overflow() -> None:
+    """An int beyond all floats goes by the general walk, forward and backward, and so do numbers of other kinds."""
+    xs = [mg.Value(2.0), mg.Value(3.0)]
+    for _ in range(20):
+        assert mg.dot(xs, [1, 10**400]).item() == INF
+        z = mg.dot(xs, [Fraction(1, 2), 1])
+        assert z.item() == 4.0
+    mg.dot(xs, [1.0, 10**400]).backward()
+    assert (xs[0].grad, xs[1].grad) == (1.0, INF)
+
+
+def test_an_emitted_dot_keeps_the_users_line() -> None:
+    """The site of a node of many inputs is the line of the call, whichever code made it."""
+    xs = [mg.Value(float(i)) for i in range(5)]
+    sites = {mg.dot(xs, xs).site.line for _ in range(20)}
+    here = inspect.currentframe().f_lineno - 1  # type: ignore[union-attr]
+    assert sites == {here}
+
+
+# ---------------------------------------------------------------------------------------------------- the short record
+
+
+def test_the_short_record_reads_as_the_long_one() -> None:
+    """An operator of Values records its inputs without a tuple; what is read of the node is the same."""
+    x, y = mg.Value(2.0), mg.Value(3.0)
+    for make in (lambda: x * y, lambda: x - 1, lambda: 2 / x, lambda: x.exp(), lambda: mg.dot([x], [y])):
+        short = make()
+        with the_general_recording(), mg.detect_anomaly():
+            long = make()
+        assert long._y.__class__ is dict
+        for node in (short, long):
+            assert (node.inputs, node.parameters) == (long.inputs, {})
+        short.inputs = long.inputs
+        assert short.inputs == long.inputs
+        short.parameters = {"axis": 0}
+        assert (short.inputs, short.parameters) == (long.inputs, {"axis": 0})
+
+
+def chained(x: mg.Value, rounds: int) -> mg.Value:
+    """Two operations a round."""
+    z = x
+    for _ in range(rounds):
+        z = z * x + x
+    return z
+
+
+def test_a_node_is_one_object_for_the_collector() -> None:
+    """Of at most 180 bytes, with its number and its line (28 more where the line is far down a long function)."""
+    x = mg.Value(0.5)
+    chained(x, 10)
+    gc.collect()
+    gc.disable()
+    tracemalloc.start()
+    try:
+        before, size = len(gc.get_objects()), tracemalloc.get_traced_memory()[0]
+        z = chained(x, 500)
+        size = tracemalloc.get_traced_memory()[0] - size
+        tracked = len(gc.get_objects()) - before
+    finally:
+        tracemalloc.stop()
+        gc.enable()
+    assert z.site is not None
+    assert tracked <= 1010
+    assert size / 1000 <= 180

@@ -264,7 +264,7 @@ def test_repr_is_torchs() -> None:
     )
 
 
-def test_a_module_remembers_in_which_call_a_node_was_made() -> None:
+def test_a_module_remembers_in_which_call_a_node_was_made(monkeypatch) -> None:
     """By creation numbers; of the last calls only, and never in a copy."""
     model = nn.MLP(2, [3, 1], rng=0)
     outputs = [model(mg.Tensor([[1.0, 2.0]])) for _ in range(2)]
@@ -275,6 +275,11 @@ def test_a_module_remembers_in_which_call_a_node_was_made() -> None:
     assert all(any(begun <= a < b <= ended for begun, ended in model.calls()) for a, b in inner)
     for copied in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
         assert copied.calls() == []
-    for _ in range(600):
-        model.layers[1](mg.Tensor([0.0]))
-    assert len(model.layers[1].calls()) == 512
+    monkeypatch.setattr("nn.module.CALLS", 4)
+    tanh = nn.Tanh()
+    for k in range(20):
+        tanh(mg.Tensor([0.0]))
+        assert min(k + 1, 4) <= len(tanh.calls()) <= 8
+        assert tanh.calls_since() == (tanh.calls()[0][0] if k + 1 > len(tanh.calls()) else 0)
+    assert tanh.calls()[-1][1] == mg.Value(0.0)._number - 1
+    assert copy.deepcopy(tanh).calls_since() == 0

@@ -1,5 +1,6 @@
 """From a root to a Graph: nodes, edges, labels, what is refused, what a notebook shows."""
 
+import copy
 import json
 import math
 import warnings
@@ -149,6 +150,16 @@ def test_edges_bear_the_local_derivative_or_the_contribution() -> None:
     assert [edge.label for edge in viz.graph(C, labels="contribution").edges] == ["-15.0000", "6.0000", "3.0000"]
 
 
+def test_labels_need_the_numbers_as_they_were() -> None:
+    """After a step of an optimiser a derivative would be of other numbers; the graph without labels is drawn."""
+    w, x = mg.Value(2.0), mg.Value(3.0)
+    y = w * x
+    w.data = 5.0
+    assert len(viz.graph(y).nodes) == 3
+    with pytest.raises(mg.StaleError, match=r"labels='local' needs the numbers as they were.*, at test_drawing\.py"):
+        viz.graph(y, labels="local")
+
+
 def test_arrays_have_contributions_and_no_local_derivative() -> None:
     t = mg.Tensor([1.0, 2.0], requires_grad=True)
     y = (t * t).sum()
@@ -183,12 +194,52 @@ def test_what_is_no_node_is_refused(root) -> None:
         ({"max_nodes": 2.5}, ValueError, "max_nodes=2.5"),
         ({"max_nodes": True}, ValueError, "max_nodes=True"),
         ({"labels": "grad"}, ValueError, "labels='grad' is none of None, 'local', 'contribution'"),
+        ({"labels": np.array([1, 2])}, ValueError, r"labels=array\(\[1, 2\]\) is none of None"),
+        ({"detail": np.array(["auto", "full"])}, ValueError, r"detail=array\(.*\) is none of auto"),
+        ({"max_nodes": 2.0}, ValueError, "max_nodes=2.0, expected an integer >= 1"),
+        ({"max_nodes": np.int64(0)}, ValueError, "max_nodes=.*0.*, expected an integer >= 1"),
+        (
+            {"params": {"a": [1.0]}},
+            TypeError,
+            r"expected a Value or Tensor for each name, got list \[1\.0\] for str 'a'",
+        ),
+        ({"params": {"a": 3}}, TypeError, "expected a Value or Tensor for each name, got int 3 for str 'a'"),
         ({"expand": "layers.0"}, TypeError, "expand: expected a function of a module's path, got str"),
     ],
 )
 def test_options_that_are_none_are_refused(options, error, text) -> None:
     with pytest.raises(error, match=text + r".*, at test_drawing\.py:\d+"):
         viz.graph(mg.Value(1.0), **options)
+
+
+def test_integers_of_numpy_are_integers() -> None:
+    x = mg.Value(1.0)
+    y = mg.exp(x)
+    assert viz.graph(y, max_nodes=np.int64(1)) == viz.graph(y, max_nodes=1)  # type: ignore[arg-type]
+
+
+def test_what_fails_in_the_users_code_is_said_to() -> None:
+    """`expand` is the user's; a repr that fails is passed over, in messages too."""
+
+    class Wordless(nn.Module):
+        def __init__(self) -> None:
+            self.w = nn.Parameter([1.0])
+
+        def forward(self, x: mg.Tensor) -> mg.Tensor:
+            return mg.exp(self.w * x)
+
+        def __repr__(self) -> str:
+            raise RuntimeError("no words")
+
+    model = Wordless()
+    root = model(mg.Tensor([2.0])).sum()
+    assert [cluster.title for cluster in viz.graph(root, params=model).clusters] == ["Wordless"]
+    with pytest.raises(ValueError, match=r"expand: .*'' is to be drawn.*ZeroDivisionError.*, at test_drawing\.py"):
+        viz.graph(root, params=model, expand=lambda path: 1 / 0)
+    with pytest.raises(TypeError, match=r"got Wordless, at test_drawing\.py"):
+        viz.graph(model)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"got MLP MLP\( \(layers\): Sequential\( .*, at test_drawing\.py"):
+        viz.graph(nn.MLP(2, [1], rng=0))  # type: ignore[arg-type]
 
 
 def test_no_root_no_picture() -> None:
@@ -235,10 +286,20 @@ def test_trace_is_micrograds() -> None:
     c = a * b
     d = c + c
     nodes, edges = viz.trace(d)
+    assert isinstance(nodes, set)
+    assert isinstance(edges, set)
+    assert (len(nodes), len(edges)) == (4, 3)
+    assert (a, c) in edges
     assert list(nodes) == [a, b, c, d]
     assert all(x in nodes for x in (a, b, c, d))
     assert mg.Value(2.0) not in nodes  # by identity, though it is equal to a
     assert [(x.data, y.data) for x, y in edges] == [(2.0, 6.0), (3.0, 6.0), (6.0, 12.0)]
+    other = mg.Value(9.0)
+    nodes.add(other)
+    nodes.discard(a)
+    assert list(nodes) == [b, c, d, other]
+    assert nodes | {a} == {a, b, c, d, other}
+    assert list(copy.copy(nodes)) == list(nodes)
 
 
 # ------------------------------------------------------------------------------------------------ notebooks

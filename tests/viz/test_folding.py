@@ -70,7 +70,7 @@ def test_a_sum_of_products_is_one_node() -> None:
     total = mg.Value(0.25) + w[0] * x[0] + w[1] * x[1] + w[2] * x[2]
     graph = viz.graph(mg.tanh(total) * 2.0, detail="sums")
     (found,) = [node for node in graph.nodes if "products" in node.operation]
-    assert (found.operation, found.count, found.data) == ("sum of 3 products", 6, f"{total.data:.4f}")
+    assert (found.operation, found.count, found.data) == ("sum of 3 products + 1 term", 6, f"{total.data:.4f}")
     assert sum(edge.target == found.id for edge in graph.edges) == 7
     consistent(graph, 15)
 
@@ -124,6 +124,150 @@ def test_data_that_are_read_differently_are_not_alike() -> None:
     assert [node.note for node in graph.nodes if node.kind == "input"] == ["× 5 alike", "× 5 alike"]
 
 
+def alike(*nodes: mg.Node, **options: object) -> int:
+    """How many of several nodes the picture of their sum draws."""
+    graph = viz.graph(mg.stack(list(nodes)).sum(), detail="samples", **options)  # type: ignore[arg-type]
+    return sum(1 for node in graph.nodes if node.operation and node.operation not in ("stack axis=0", "sum"))
+
+
+def test_what_is_computed_differently_is_not_alike() -> None:
+    """Parameters of operations, exponents, positions, inner structures."""
+    w, T = mg.Value(2.0), mg.Tensor(np.arange(4.0).reshape(2, 2), requires_grad=True)
+    assert alike(w**2, w**3) == alike(w**2, 2**w) == 2
+    assert alike(w**2, w**2) == 1
+    assert alike(mg.maximum(w, 0.0), mg.maximum(w, 1.0)) == 2
+    assert alike(T.sum(axis=0), T.sum(axis=1)) == 2
+    assert alike(T.sum(axis=0), T.sum(axis=0)) == 1
+    assert alike(T[0], T[1]) == alike(T[[0, 1], [0, 0]], T[[0, 1], [1, 0]]) == 2
+    assert alike(w - 3, 3 - w) == alike(w / 3, 3 / w) == alike(w - T, T - w) == 2
+    a, b = mg.Value(3.0), mg.Value(4.0)
+    assert alike(mg.tanh(a - w * b), mg.tanh(a + w * b)) == 4
+    assert alike(mg.tanh(a - w * b), mg.tanh(a - w * b)) == 2
+    square = mg.tanh(w * 2.0 + 1.0)
+    assert alike(square * square, square * mg.tanh(w * 3.0 - 1.0)) == 6
+
+
+def test_data_are_alike_where_they_stand_in_the_same_place() -> None:
+    """a - b, though both are data that only this reads: a is not b."""
+    w = {"w": mg.Value(1.0)}
+    root = mg.sum([w["w"] * (mg.Value(a) - mg.Value(b)) for a, b in ((1.0, 2.0), (3.0, 4.0))])
+    graph = viz.graph(root, params=w, detail="samples")
+    assert [(node.kind, node.data) for node in graph.nodes if node.kind == "input"] == [
+        ("input", "[1.0000, 3.0000]"), ("input", "[2.0000, 4.0000]"),
+    ]  # fmt: skip
+
+
+def test_samples_in_other_calls_are_not_alike() -> None:
+    model = nn.Sequential(nn.Tanh(), nn.Tanh())
+    x = mg.Tensor([[1.0, 2.0]], requires_grad=True)
+    with_model = viz.graph((model[0](x) + model[1](x)).sum(), params=model, detail="samples")
+    assert [node.title for node in with_model.nodes if "tanh" in node.title] == ["0 = tanh", "1 = tanh"]
+
+
+def test_nodes_that_the_user_named_are_not_taken_for_alike() -> None:
+    """A name of the node's own; two variables; but a loop's variable holds the last sample, and a list all of them."""
+    w = mg.Value(2.0, name="w")
+    named = [w * 3.0, w * 4.0, w * 5.0]
+    named[1].name = "special"
+    titles = [node.title for node in viz.graph(mg.sum(named), detail="samples").nodes]
+    assert titles == ["w", "named[…] = • * …", "special = • * 4", "total"]
+    p, q = w * 3.0, w * 4.0
+    titles = [node.title for node in viz.graph(mg.sin(p) + mg.sin(q), detail="samples").nodes]
+    assert titles == ["w", "p = • * 3", "q = • * 4", "sin", "sin", "+"]
+    total = mg.Value(0.0, name="start")
+    for k in range(5):
+        z = mg.tanh(w * k)
+        total = total + z
+    titles = [node.title for node in viz.graph(total, detail="samples").nodes]
+    assert titles == ["w", "start", "• * …", "z = tanh", "total = sum of 6 terms"]
+
+
+def test_constants_that_differ_late_are_said_to_differ() -> None:
+    w = mg.Value(2.0)
+    graph = viz.graph(mg.sum([mg.tanh(w * (2.0 if k < 150 else 3.0)) for k in range(160)]), detail="samples")
+    assert graph.nodes[1].operation == "• * …"
+
+
+def operation(root: mg.Node) -> str:
+    return viz.graph(root, detail="sums").nodes[-1].operation
+
+
+def test_terms_are_counted_as_they_are_written() -> None:
+    a, b, c, d = (mg.Value(1.0 + k) for k in range(4))
+    assert operation(a - b * c + d) == "sum of 3 terms"
+    assert operation((a + b) - (c + d)) == "sum of 4 terms"
+    assert operation(mg.sum([a, b, c, d]) + a) == "sum of 5 terms"
+    assert operation(-(a + b)) == "sum of 2 terms"
+    assert operation(a * b + c * d) == "sum of 2 products"
+    assert operation(a * b + c * d + a + b + c) == "sum of 2 products + 3 terms"
+    assert operation(mg.dot([a, b], [c, d]) + a) == "sum of 2 products + 1 term"
+    assert operation(a * b + 1) == "sum of 2 terms"
+    assert operation(-(a * b)) == "negative"  # one term is no sum
+
+
+def test_a_sum_that_is_added_to_itself_is_a_node_of_its_own() -> None:
+    """16 a is not a sum of 5 terms."""
+    x = mg.Value(1.0)
+    for _ in range(4):
+        x = x + x
+    assert [node.operation for node in viz.graph(x, detail="sums").nodes] == ["", "+", "+", "+", "+"]
+
+
+def test_constants_that_are_not_finite_are_drawn() -> None:
+    """A nan is looked for, and so it must be seen where it came from."""
+    w, bad, good = mg.Value(2.0), mg.Tensor([1.0, np.nan], name="bad"), mg.Tensor([1.0, 2.0], name="good")
+    graph = viz.graph((bad * w * good).sum(), detail="constants")
+    assert [(node.name, node.fault) for node in graph.nodes if node.kind == "input"] == [
+        ("bad", "data 1 of 2 not finite")
+    ]
+
+
+@pytest.mark.parametrize("sizes", [(10, 16, 16, 1), (2, 8, 8, 1), (3, 30, 1)])
+@pytest.mark.parametrize("samples", [1, 12])
+def test_no_picture_is_a_thicket(sizes, samples) -> None:
+    """Edges can be told apart: 2.5 for each node at most, or few at all."""
+    root, model = batch(samples, sizes)
+    graph = viz.graph(root, params=model)
+    assert len(graph.edges) <= max(40, 2.5 * len(graph.nodes))
+    assert all("bands" not in words and "depth" not in words for words in graph.folded)
+    consistent(graph, len(mg.topological_order(root)))
+
+
+def test_many_edges_between_two_nodes_are_one() -> None:
+    a = mg.Value(1.0)
+    graph = viz.graph(mg.sum([a] * 300))
+    assert [(edge.source, edge.target, edge.count) for edge in graph.edges] == [("n0", "n1", 300)]
+    assert graph.folded == ("edges between the same two nodes drawn once",)
+    assert len(viz.graph(mg.sum([a] * 300), detail="full").edges) == 300
+    pair = mg.tanh(a * 2.0) * mg.tanh(a * 3.0)  # of which one reads both
+    assert [(edge.target, edge.count) for edge in viz.graph(pair, detail="samples").edges][-1] == ("n3", 2)
+    s = a * 2.0 + a * 3.0
+    assert [edge.position for edge in viz.graph(s * s, detail="sums").edges if edge.target == "n2"] == [0, 1]
+
+
+def test_what_is_expanded_is_drawn_in_every_sample_that_fits() -> None:
+    """Five samples of a neuron are drawn; of twenty, what is alike."""
+    for samples, drawn in ((5, 5), (20, 1)):
+        root, model = batch(samples, (2, 2, 1))
+        graph = viz.graph(root, params=model, max_nodes=60, expand=lambda path: path == "layers.0.neurons.0")
+        boxes = {cluster.id for cluster in graph.clusters if cluster.path == "layers.0.neurons.0"}
+        products = [node for node in graph.nodes if node.cluster in boxes and node.operation == "*"]
+        assert len(products) == 2 * drawn
+        assert all(node.note == (f"× {samples} alike" if drawn == 1 else "") for node in products)
+        assert len(graph.nodes) <= 60
+        consistent(graph, len(mg.topological_order(root)))
+
+
+def test_what_is_expanded_shows_its_data() -> None:
+    """As nodes, also where other constants are printed inside what reads them."""
+    model = nn.MLP(2, [2, 1], rng=0)
+    loss = (model(mg.Tensor([[1.0, 2.0]], name="X")) - mg.Tensor([[3.0]], name="Y")).sum()
+    graph = viz.graph(loss, params=model, detail="constants", expand=lambda path: path == "layers.0")
+    assert [node.name for node in graph.nodes if node.kind == "input"] == ["X"]
+    graph = viz.graph(loss, params=model, detail="constants")
+    assert not [node for node in graph.nodes if node.kind == "input"]
+
+
 def test_a_module_is_one_node_of_its_name() -> None:
     model = nn.MLP(3, [4, 2], rng=0)
     X = mg.Tensor(np.ones((5, 3)), name="X")
@@ -145,6 +289,76 @@ def test_modules_in_a_row_that_repeat_are_one_node() -> None:
     model = nn.Sequential(*(nn.Sequential(nn.Linear(3, 3, rng=0), nn.Tanh()) for _ in range(12)))
     graph = viz.graph(model(mg.Tensor(np.ones((2, 3)), name="X")).sum(), params=model, max_nodes=4)
     assert [node.note for node in graph.nodes if node.name] == ["× 12"]
+
+
+def test_modules_that_repeat_in_turns_are_one_node() -> None:
+    """Linear, tanh, Linear, tanh, ...: from the first that is a module of its own."""
+    model = nn.MLP(2, [3] * 30 + [1], activation="tanh", rng=0)
+    loss = model(mg.Tensor(np.ones((2, 2)), name="X")).sum()
+    graph = viz.graph(loss, params=model, max_nodes=20)
+    assert [(node.title, node.note) for node in graph.nodes[:-1]] == [
+        ("layers.0 = Linear(2, 3)", "4 nodes"),
+        ("layers.1 = tanh", ""),
+        ("layers.2 … 59 = Linear(3, 3), tanh", "× 29"),
+        ("layers.60 = Linear(3, 1)", "3 nodes"),
+    ]
+    assert {node.cluster for node in graph.nodes[:-1]} == {"c0"}
+    consistent(graph, len(mg.topological_order(loss)))
+    kept = viz.graph(loss, params=model, max_nodes=20, expand=lambda path: path == "layers.40")
+    assert [node.note for node in kept.nodes if "…" in node.name] == ["× 19", "× 9"]
+    consistent(kept, len(mg.topological_order(loss)))
+    tanhs = nn.Sequential(*(nn.Tanh() for _ in range(30)), nn.Linear(2, 1, rng=0))
+    root = tanhs(mg.Tensor(np.ones((2, 2)), requires_grad=True)).sum()
+    graph = viz.graph(root, params=tanhs, max_nodes=9)
+    assert ("0 … 29 = tanh", "× 30", "c0") in [(node.title, node.note, node.cluster) for node in graph.nodes]
+    odd = nn.Sequential(*(q for k in range(9) for q in (nn.Tanh(), nn.Softmax(axis=1) if k % 2 else nn.Sigmoid())))
+    graph = viz.graph(odd(mg.Tensor(np.ones((2, 2)), requires_grad=True)).sum(), params=odd, max_nodes=9)
+    assert [(n.title, n.note) for n in graph.nodes if n.note] == [("0 … 15 = tanh, sigmoid, tanh, softmax", "× 4")]
+
+
+def test_a_row_ends_where_its_module_ends_and_where_something_else_reads_or_looks() -> None:
+    X = mg.Tensor(np.ones((2, 2)), name="X")
+
+    def linears(count: int) -> nn.Sequential:
+        return nn.Sequential(*(nn.Linear(2, 2, rng=0) for _ in range(count)))
+
+    def rows(model: nn.Module, *roots: mg.Node, most: int) -> list[tuple[str, str]]:
+        graph = viz.graph(*roots, params=model, max_nodes=most)
+        consistent(graph, len(mg.topological_order(*roots)))
+        return [(node.name, node.note) for node in graph.nodes if node.note[:1] == "×"]
+
+    nested = nn.Sequential(linears(3), linears(3))
+    assert rows(nested, nested(X).sum(), most=4) == [("0.0 … 2", "× 3"), ("1.0 … 2", "× 3")]
+
+    class Skipping(nn.Module):
+        def __init__(self) -> None:
+            self.parts = [nn.Linear(2, 2, rng=0) for _ in range(5)]
+
+        def forward(self, x: mg.Tensor) -> mg.Tensor:
+            first = self.parts[1](self.parts[0](x))
+            return first + self.parts[4](self.parts[3](self.parts[2](first)))
+
+    skipping = Skipping()
+    assert rows(skipping, skipping(X).sum(), most=6) == [("parts.0 … 1", "× 2"), ("parts.2 … 4", "× 3")]
+    flat = linears(6)
+    middle = flat[1](flat[0](X))
+    end = middle
+    for layer in (flat[2], flat[3], flat[4], flat[5]):
+        end = layer(end)
+    names = [name for name, _ in rows(flat, middle, end.sum(), most=6)]
+    assert names == ["0 … 1", "2 … 5"]  # the root shows what it is
+
+
+def test_how_many_are_alike_is_said_where_all_are_as_many() -> None:
+    def notes(samples: tuple[int, int], most: int) -> list[str]:
+        weights = {"w0": mg.Value(1.0), "w1": mg.Value(2.0)}
+        roots = [mg.tanh(w * k) for w, n in zip(weights.values(), samples, strict=True) for k in range(n)]
+        graph = viz.graph(mg.exp(mg.stack(roots)).sum(), params=weights, max_nodes=most)
+        return [node.note for node in graph.nodes if node.operation == "tanh" or node.operation.endswith("nodes")]
+
+    assert notes((3, 3), 7) == ["× 2, × 3 alike"]
+    assert notes((4, 3), 7) == ["× 7"]
+    assert notes((3, 3), 3) == ["", ""]  # the number of nodes is in the title
 
 
 def test_expand_overrules_folding() -> None:

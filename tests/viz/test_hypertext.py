@@ -35,6 +35,10 @@ def test_it_is_whole_and_asks_for_nothing() -> None:
     (policy,) = [str(values["content"]) for tag, values in parsed.found if values.get("http-equiv")]
     assert policy.startswith("default-src 'none';")
     assert f"'sha256-{b64encode(sha256(script.encode()).digest()).decode()}'" in policy
+    for style in re.findall(r"<style>(.*?)</style>", page, re.DOTALL):
+        assert f"'sha256-{b64encode(sha256(style.encode()).digest()).decode()}'" in policy
+    assert "unsafe" not in policy
+    assert not [values for _, values in parsed.found if "style" in values]
     assert not [values for _, values in parsed.found if "src" in values or any(key.startswith("on") for key in values)]
 
 

@@ -49,3 +49,16 @@ def test_folding_is_said_in_the_last_line() -> None:
     text = viz.graph(model([1.0, 2.0]), params=model, max_nodes=5).text()
     assert "[× 8]" in text
     assert "nodes drawn as" in text.splitlines()[-1]
+
+
+def test_equal_names_are_told_apart() -> None:
+    """By their numbers, in every line and in the table of the page; other names stand alone."""
+    h = mg.Value(1.0, name="x")
+    for _ in range(2):
+        h = mg.tanh(h)
+        h.name = "a"
+    text = viz.graph(h).text()
+    assert text.splitlines()[0] == "a (%2) <- a (%1) <- x"
+    assert [line.split("  ")[0] for line in text.splitlines()[2:5]] == ["a (%2) = tanh", "a (%1) = tanh", "x"]
+    table = viz.graph(h).html().partition("<table>")[2]
+    assert "<td>a (%2) = tanh</td><td>root</td><td>a (%1)</td>" in table

@@ -135,3 +135,64 @@ def test_innermost_against_its_definition() -> None:
     for node in order:
         around = [call for call in calls if call.begun < node._number < call.ended and node.rule]
         assert made.get(node) is min(around, key=lambda call: call.ended - call.begun, default=None)
+
+
+def test_titles_of_modules_are_short() -> None:
+    """`Linear(30, 16)` where the whole repr is long; the class where that is long, too, or of several lines."""
+    model = nn.Sequential(nn.Linear(30, 16, rng=0), nn.Tanh(), nn.Linear(16, 1, bias=False, rng=0))
+    graph = viz.graph(model(mg.Tensor(np.ones((2, 30)))).sum(), params=model)
+    assert [cluster.title for cluster in graph.clusters] == [
+        "Sequential",
+        "0  Linear(30, 16)",
+        "2  Linear(16, 1, False)",
+    ]
+
+
+def test_titles_that_would_be_cut_are_shorter() -> None:
+    net = nn.scalar.MLP(2, [2, 1], rng=0)
+    graph = viz.graph(net([1.0, 2.0]), params=net)
+    titles = [cluster.title for cluster in graph.clusters]
+    assert titles[:3] == ["MLP", "layers.0  Layer", "layers.0.neurons.0  ReLUNeuron(2)"]
+
+
+def test_a_call_of_one_node_needs_no_box_and_gives_it_its_path() -> None:
+    """Unless it has a name."""
+    model = nn.Sequential(nn.Linear(2, 2, rng=0), nn.Tanh())
+    x = mg.Tensor([[1.0, 2.0]])
+    assert "1 = tanh" in [node.title for node in viz.graph(model(x).sum(), params=model).nodes]
+    y = model(x)
+    assert "y = tanh" in [node.title for node in viz.graph(y.sum(), params=model).nodes]
+
+
+def test_calls_that_are_forgotten_are_no_boxes_and_the_picture_says_so(monkeypatch) -> None:
+    """Neither is what was made in them put into an outer box: only whole truths are drawn."""
+    monkeypatch.setattr("nn.module.CALLS", 4)
+    model = nn.Sequential(nn.Linear(1, 1, rng=0), nn.Tanh())
+    X = mg.Tensor([[1.0]])
+    old = model(X)
+    for _ in range(20):
+        model(X)
+    new = model(X)
+    for root, boxes in ((old, 0), (new, 2)):
+        graph = viz.graph(root.sum(), params=model)
+        assert len(graph.clusters) == boxes
+        assert graph.caption == ("" if boxes else graph.remarks[0])
+    graph = viz.graph(old.sum(), params=model)
+    assert graph.remarks == ("2 nodes older than the calls that the model remembers stand in no box",)
+    assert all(graph.caption in text for text in (graph.svg(), graph.text(), graph.html()))
+
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            self.step = nn.Linear(1, 1, rng=0)
+
+        def forward(self, x: mg.Tensor) -> mg.Tensor:
+            for _ in range(10):
+                x = self.step(x)
+            return x
+
+    twice = Twice()
+    graph = viz.graph(twice(X).sum(), params=twice)
+    known = [node for node in graph.nodes if node.cluster]
+    assert all(cluster.path == "step" for cluster in graph.clusters)
+    assert 4 <= sum(node.operation == "linear" for node in graph.nodes if node in known or node.name == "step") <= 8
+    assert len(graph.remarks) == 1

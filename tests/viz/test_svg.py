@@ -210,3 +210,18 @@ def test_widths_are_helveticas() -> None:
     assert glyphs.width("e\u0301\u200d", 1000) == glyphs.width("e", 1000)
     assert glyphs.width("日", 1000) == 1000
     assert not set(glyphs.WIDTHS[0]) ^ set(glyphs.WIDTHS[1])
+
+
+def test_labels_on_edges_have_a_halo_of_what_is_under_them() -> None:
+    """The ground of a box in a box, and the paper's outside."""
+    model = nn.Sequential(nn.Linear(1, 1, rng=0), nn.Tanh())
+    loss = model(mg.Tensor([[2.0]])).sum()
+    loss.backward()
+    drawing = viz.graph(loss, params=model, labels="contribution").svg()
+    classes = dict(re.findall(r'<g class="edge n\d+ (n\d+)"><text class="(weight[ a-z]*)"', drawing))
+    assert drawing.rindex('"><path d="M') < drawing.index('"><text class="weight')  # on top of all edges
+    graph = viz.graph(loss, params=model)
+    assert classes == {node.id: "weight inner" if node.cluster else "weight" for node in graph.nodes if node.operation}
+    for palette in (svg.LIGHT, svg.DARK):
+        rules = svg._rules(palette)
+        assert rules.index(f".weight{{stroke:{palette.paper}}}") < rules.index(f".inner{{stroke:{palette.group}}}")

@@ -28,7 +28,12 @@ from viz.words import clipped, constant, described, together, visible
         (np.zeros((0, 3)), "[]"),
         (np.ones(7), "mean 1.0000 ± 0.0000"),
         (np.full(7, 0.05), "mean 0.0500 ± 0.0000"),
-        (np.array([math.inf] * 7), "mean inf ± 0.0000"),
+        (np.array([math.inf] * 7), "none finite"),
+        (np.array([math.inf, 1.0, 3.0, math.nan] * 2), "mean 2.0000 ± 1.0000 of 4 finite"),
+        (np.array([1e308, -1e308] * 5), "mean 0.0000 ± 1.000e+308"),
+        (np.array([1e308, 1.7e308] * 5), "mean 1.350e+308 ± 3.500e+307"),
+        (np.array([1e-310, 3e-310] * 5), "mean 2.000e-310 ± 1.000e-310"),
+        (np.array([True, False] * 5), "mean 0.5000 ± 0.5000"),
     ],
 )
 def test_one_formatter_for_every_number(numbers, text) -> None:
@@ -40,6 +45,12 @@ def test_one_formatter_for_every_number(numbers, text) -> None:
     [
         (2.0, "2"),
         (0.1, "0.1"),
+        (100.0, "100"),
+        (0.123456, "0.1235"),  # as every other number
+        (1234567.0, "1.235e+06"),
+        (1e-7, "1e-07"),
+        (math.inf, "inf"),
+        (np.array([1.0, math.nan] * 3), "array(6,) not finite"),
         (True, "True"),
         (np.ones(3), "[1.0000, 1.0000, 1.0000]"),
         (np.ones((2, 2)), "array(2,2)"),
@@ -59,6 +70,7 @@ def test_what_no_file_can_hold_is_shown_as_a_picture_of_itself() -> None:
     """Controls, DEL, halves of surrogate pairs, what is no character; and what would turn the text around it."""
     assert visible("a\0\t\n\x7f") == "a␀␉␊␡"
     assert visible("\x85\ud800\ufffe\u202e\u2067") == "\ufffd" * 5
+    assert visible("\ufdd0\ufdef\uffff\U0001fffe\U0010ffff") == "\ufffd" * 5
     assert visible("שלום é 𝒙 日本") == "שלום é 𝒙 日本"
 
 

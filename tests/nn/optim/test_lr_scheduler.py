@@ -50,7 +50,9 @@ FORMULAS: list[tuple[str, dict[str, Any], Any]] = [
     ("LambdaLR", {"lr_lambda": fraction}, lambda lr, t: lr / (1 + t)),
 ]  # fmt: skip
 every_formula = pytest.mark.parametrize(
-    ("name", "arguments", "formula"), FORMULAS, ids=[f"{name}-{', '.join(arguments)}-{i}" for i, (name, arguments, _) in enumerate(FORMULAS)]
+    ("name", "arguments", "formula"),
+    FORMULAS,
+    ids=[f"{name}-{', '.join(arguments)}-{i}" for i, (name, arguments, _) in enumerate(FORMULAS)],
 )
 
 

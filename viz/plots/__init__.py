@@ -1,0 +1,3 @@
+"""Plots: networks, boundaries, gradients, training curves and confusion, drawn by matplotlib."""
+
+__microgrid_machinery__ = True
