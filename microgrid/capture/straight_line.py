@@ -168,9 +168,8 @@ class _Writer:
         root = self.text[self.formula.root]
         gradients = self._backward()
         head = [f"def {name}(leaves, numbers):"]
-        for source, names in (
-            ("leaves", [f"w{k}" for k in range(len(self.leaves))]), ("numbers", self._places()),
-        ):  # fmt: skip
+        leaves, places = [f"w{k}" for k in range(len(self.leaves))], self._places()
+        for source, names in (("leaves", leaves), (f"numbers[:{len(places)}]", places)):
             head += [f"    {', '.join(names)}, = {source}"] if names else []
         targets = [leaf for leaf in self.leaves if leaf in gradients]
         shares = "".join(f"{gradients[leaf]}, " for leaf in targets)
@@ -178,11 +177,10 @@ class _Writer:
         return compiled(name, lines, self.scope), "\n".join(lines) + "\n", targets
 
     def _places(self) -> list[str]:
-        """A name for each number of the arguments, whether it is used or not."""
+        """A name for each number of the arguments up to the last that is used."""
         last = max((x[0] for x in self.formula.source if isinstance(x, tuple)), default=-1)
         used = {x[0] for x in self.formula.source if isinstance(x, tuple)}
-        names = [f"x{k}" if k in used else "_" for k in range(last + 1)]
-        return [*names, "*_"] if names else []
+        return [f"x{k}" if k in used else "_" for k in range(last + 1)]
 
     def _source(self, i: int) -> str:
         x = self.formula.source[i]

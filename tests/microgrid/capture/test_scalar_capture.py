@@ -743,3 +743,15 @@ def test_threads_share_a_compiled_function() -> None:
         thread.join()
     assert not wrong
     assert step.recordings == 1
+
+
+def test_hundreds_of_numbers_of_which_the_last_are_not_used():
+    """A star among more than 255 names is no Python."""
+    w = mg.Value(2.0)
+    step = mg.compile(lambda xs: sum(w * x for x in xs[:280]), backend="python")
+    for scale in (1.0, 2.0, 3.0):
+        w.grad = 0.0
+        loss = step([scale * k for k in range(300)])
+        assert (loss.data, w.grad) == (2 * scale * 39060.0, scale * 39060.0)
+    assert step.replays >= 1
+    assert not step.why
