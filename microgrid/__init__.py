@@ -100,8 +100,9 @@ __microgrid_machinery__ = True
 __version__ = "0.1.0"
 
 if debugging.is_watched():  # perhaps by a debugger
-    debugging.skip_machinery()
-    importlib.import_module("microgrid.stepping.frames")
+    debugging.skip_machinery()  # and no line of the user's is to import what comes late
+    for late in ("microgrid.stepping.frames", "microgrid.capture.scalar_capture", "numpy.ma"):
+        importlib.import_module(late)
 
 step_limit = 2000  # nodes: a debugger that is attached steps through passes of no more, unless it is asked to
 

@@ -47,7 +47,9 @@ def torch_words(function: F) -> F:
 
     @functools.wraps(function)
     def renamed(*args: Any, **keywords: Any) -> Any:
-        for word, ours in (("dim", "axis"), ("keepdim", "keepdims")) if keywords else ():
+        if not keywords:
+            return function(*args)
+        for word, ours in (("dim", "axis"), ("keepdim", "keepdims")):
             if word in keywords and ours not in keywords:
                 keywords[ours] = keywords.pop(word)
         return function(*args, **keywords)

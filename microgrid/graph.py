@@ -550,9 +550,13 @@ class Walk:
         g = self.gradients.get(node)
         if g is not None and node._extra is not None:
             for hook in list(node._extra.get("hooks", {}).values()):
-                replaced = hook(g.copy() if isinstance(g, np.ndarray) else g)
-                if replaced is not None:
-                    g = self.gradients[node] = seeded(node, replaced, self.create_graph)
+                try:
+                    replaced = hook(g.copy() if isinstance(g, np.ndarray) else g)
+                    if replaced is not None:
+                        g = self.gradients[node] = seeded(node, replaced, self.create_graph)
+                except Exception as error:
+                    error.add_note(f"in a hook of {node._written()}")
+                    raise
         return g
 
     def hand_on(self, node: Node, g: Any, shares: list[tuple[int, Any]]) -> list[Share]:
@@ -675,14 +679,14 @@ def backward(
     root: Node, gradient: Any, create_graph: bool, inputs: Sequence[Node] | None, step: bool | None = None
 ) -> None:
     """See `Node.backward`."""
+    traced = gettrace() is not None or (tool is not None and tool(0) is not None)  # by a debugger, or a profiler
+    inside = entered() if traced or _passes.breakpoints else None  # first: a late one would step through this
     check_root(root, "backward")
     modes.look("backward()")
     with _passes.lock:
-        traced = gettrace() is not None or (tool is not None and tool(0) is not None)  # by a debugger, or a profiler
         plain = gradient is None and not create_graph and inputs is None
         if plain and not step and not traced and _fast_pass(root):
             return
-        inside = entered() if traced or _passes.breakpoints else None
         seed = seeded(root, gradient, create_graph)
         order = topological_order(root)
         stop = True if step else None

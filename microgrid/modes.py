@@ -6,6 +6,7 @@ manager and a decorator, of functions, coroutines and generators: a generator ho
 
 from __future__ import annotations
 
+import copy
 import functools
 import threading
 from collections.abc import Callable, Generator
@@ -209,6 +210,15 @@ class recording(Mode):
         self._setting = self
         self.looks: list[str] = []
         self.checks: list[Any] = []
+        self._generators: dict[int, Any] = {}
+
+    def own(self, x: Any) -> Any:
+        """Of a generator of random numbers a copy, which draws in its place; anything else as it is."""
+        if not hasattr(type(x), "bit_generator"):
+            return x
+        if id(x) not in self._generators:
+            self._generators[id(x)] = copy.deepcopy(x)
+        return self._generators[id(x)]
 
 
 def record() -> recording | None:

@@ -16,6 +16,7 @@ from microgrid import kinds, modes, stale
 from microgrid.emitter import ArrayCode, Code, compiled
 from microgrid.graph import Node, age, differentiate, held
 from microgrid.rule import Rule
+from microgrid.shapes import filled
 from microgrid.shortcuts import array_code
 
 __microgrid_machinery__ = True
@@ -104,13 +105,13 @@ def backward_of_arrays(root: Any) -> bool:
     graph = _reached(root, faces_of_arrays, _Nothing(), others=True) if root._data.size == 1 else None
     if graph is None:
         return False
-    kinds.quietly(_run_arrays, graph, np.ones(root._data.shape, root._data.dtype))
+    kinds.quietly(_run_arrays, graph, filled(root._data.shape, root._data.dtype, 1))
     return True
 
 
 def _run_arrays(graph: _Graph, seed: Any) -> None:
     _run(graph, seed, pulls_of_arrays)
-    taken = held([*graph.operations, *graph.leaves])
+    taken = held(graph.operations)
     for node in graph.operations:
         share, node._share = node._share, None
         if share.__class__ is np.ndarray and share.base is None and id(share) not in taken:  # its own already
@@ -120,9 +121,14 @@ def _run_arrays(graph: _Graph, seed: Any) -> None:
             node._grad = None if share.__class__ is _Nothing else node._own(share, taken)
     for node in graph.leaves:
         share, node._share = node._share, None
-        if share.__class__ is not _Nothing:
-            before = node._grad
-            node._grad = node._own(share, taken) if before is None else node._fit(before + share)
+        before = node._grad
+        if before is not None:
+            node._grad = before if share.__class__ is _Nothing else node._fit(before + share)
+        elif share.__class__ is np.ndarray and share.base is None and id(share) not in taken:
+            taken.add(id(share))
+            node._grad = share
+        elif share.__class__ is not _Nothing:
+            node._grad = node._own(share, taken)
 
 
 class _Graph(NamedTuple):

@@ -11,7 +11,7 @@ Two exact checks, and neither costs a field of a node:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
@@ -42,15 +42,6 @@ def written(node: Node, number: int) -> None:
         node._number = number
     else:
         node._note("written", number)  # its creation number stays: the order of the graph depends on it
-
-
-def rewritten(leaves: Sequence[Node], arrays: Sequence[Any], next_number: Callable[[], int]) -> None:
-    """Give each leaf its new array: what `Tensor._replace` does to one."""
-    for node, array in zip(leaves, arrays, strict=True):
-        node._data = array
-        node._number = last.write = next_number()
-        if node._extra is not None:
-            node._extra.pop("handed", None)
 
 
 def fingerprint(array: Any) -> int:

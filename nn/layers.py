@@ -610,9 +610,12 @@ def activation_of(role: str, given: Activation) -> Module:
     return made
 
 
+PLAIN = (list, tuple, np.ndarray, np.generic, int, float)
+
+
 def _node(input: Any) -> mg.Tensor:
     """Lists, arrays and numbers as a Tensor, as Linear takes them; Tensors and Values as they are."""
-    return mg.Tensor(input) if isinstance(input, list | tuple | np.ndarray | np.generic | int | float) else input
+    return mg.Tensor(input) if isinstance(input, PLAIN) else input
 
 
 def _tensor(input: Any) -> mg.Tensor:

@@ -87,7 +87,7 @@ class Called:
 
     def __call__(self, *inputs: Any, **named: Any) -> Any:
         begun = next_number()
-        output = self.forward(*inputs, **named)
+        output = self.forward(*inputs, **named) if named else self.forward(*inputs)
         if "_hooks" in self.__dict__:
             output = self._hooked(inputs, output)
         try:
@@ -95,7 +95,8 @@ class Called:
         except AttributeError:
             calls = packed("q")
             object.__setattr__(self, "_calls", calls)
-        calls.extend((begun, next_number()))
+        calls.append(begun)
+        calls.append(next_number())
         if len(calls) >= 4 * CALLS:
             del calls[: 2 * CALLS]
             object.__setattr__(self, "_forgotten", True)

@@ -93,6 +93,7 @@ def fit(
     scheduler: Any = None,
     rng: Rng = None,
     callback: Callable[[History], object] | None = None,
+    backend: str | None = None,
 ) -> History:
     """Train a model.
 
@@ -133,6 +134,9 @@ def fit(
         Shuffles. A generator (which advances), a seed, or None for fresh entropy.
     callback : callable, optional
         `callback(history)` after each epoch.
+    backend : {"numpy", "python", "c"}, optional
+        What the steps are recorded in, see `mg.compile`. None records those of models and losses of `nn`, in NumPy. A
+        name records those of your own as well: what they do besides mathematics, printing say, is not repeated.
 
     Returns
     -------
@@ -150,7 +154,7 @@ def fit(
     ValueError
         If data are empty, of unequal length, nan, infinite, or labels that the loss refuses; if nothing can be
         trained; if a number is out of range; if the loss is no scalar; if `batch_size` or `rng` comes with a
-        `DataLoader`, or the scheduler is another optimiser's.
+        `DataLoader`, or the scheduler is another optimiser's; if there is no such backend.
     ModuleNotFoundError
         If a bar is wanted and tqdm is not installed.
 
@@ -178,7 +182,7 @@ def fit(
     _check_trainable(model, optimizer)
     _check_callables(loss, metric, callback)
     takes_loss = _check_scheduler(scheduler, optimizer)
-    trainer = _Trainer(model, loss, optimizer, metric)
+    trainer = _Trainer(model, loss, optimizer, metric, backend)
     training = source("data", data, loss, model, batch_size, rng)
     held_out = None if validation is None else source("validation", validation, loss, model)
     watched = held_out or (training if patience or metric else None)
@@ -219,11 +223,14 @@ class _Trainer:
     loss: LossFunction
     optimizer: Optimizer
     metric: Metric | None
+    backend: str | None
 
     def __post_init__(self) -> None:
         self.named = list(self.model.named_parameters())
         model, loss = self.model, self.loss
-        self.compiled = mg.compile(lambda x, y: _checked(loss(model(x), y))) if _ours(model, loss) else None
+        self.compiled = None
+        if self.backend is not None or _ours(model, loss):
+            self.compiled = mg.compile(lambda x, y: _checked(loss(model(x), y)), backend=self.backend)
 
     def run(self, epoch: int, batches: Iterable[Batch]) -> float:
         """One epoch; its loss."""
@@ -302,7 +309,7 @@ def _checked(cost: mg.Tensor) -> mg.Tensor:
 
 
 def _ours(model: Module, loss: LossFunction) -> bool:
-    """Whether a step may be replayed: model and loss are of this package, and do nothing besides their mathematics."""
+    """Whether a step may be replayed unasked: model and loss are of `nn`, and do nothing besides their mathematics."""
     return all(type(module).__module__.partition(".")[0] == "nn" for module in (*model.modules(), loss))
 
 

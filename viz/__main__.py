@@ -65,7 +65,8 @@ def _debug(script: str, arguments: Sequence[str], module: bool, commands: Sequen
         try:
             tape = mg.Tape.load(script)
         except (OSError, ValueError) as error:
-            sys.stderr.write(f"python -m viz debug: {error}\n")
+            told = str(error).removesuffix(f", at {mg.sites.here()}")  # no line of a user's has asked for it
+            sys.stderr.write(f"python -m viz debug: {told}\n")
             return 1
     terminal = Terminal(commands=commands, many=tape is None)
     if tape is not None:
@@ -84,14 +85,15 @@ def _debug(script: str, arguments: Sequence[str], module: bool, commands: Sequen
         if outcome == "quit":
             scripts.leave(recording.error)
 
-    with scripts.watched(wanted, met):
+    with scripts.watched(wanted, met) as others:
         try:
             status = scripts.run(script, arguments, module)
         except OSError as error:
             sys.stderr.write(f"python -m viz debug: {error}\n")
             return 1
     if not terminal.passes and not status:
-        sys.stderr.write(f"{script} ran no backward pass\n")
+        aside = f" in its main thread: viz.debug(loss) steps in {', '.join(sorted(others))}" if others else ""
+        sys.stderr.write(f"{script} ran no backward pass{aside}\n")
     return status
 
 

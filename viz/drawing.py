@@ -18,6 +18,7 @@ import numpy as np
 
 import microgrid as mg
 from microgrid.graph import differentiate
+from microgrid.stale import check
 from viz import dot, files, folding, hypertext, listing, mermaid, names, svg
 from viz.folding import Part, Sketch
 from viz.picture import Cluster, Edge, Kind, Node, Picture
@@ -197,16 +198,18 @@ def graph(
         (whatever has `named_parameters()`; for the boxes, `named_modules()` with `calls()`); or names and nodes.
     detail : {"auto", "full", "constants", "sums", "samples", "modules"}
         "auto" folds as much as it takes for the picture to fit. "full" draws every node, however many there are. The
-        others fold so far in any case, and farther if it takes more: constants are printed where they are used;
+        others fold so far in any case, and farther if it takes more: constants are printed inside what uses them;
         sums of products are one node; samples of a batch that are alike are one; modules are one node each.
     max_nodes : int >= 1
         A picture fits if it has no more nodes than this, and its edges can be told apart: 2.5 for each node, or 40.
+        Of a row of more than a fifth of it, or of 30, modules are folded all the same (not the model itself, and not
+        with `labels`).
     expand : function of str to bool, optional
         Modules whose path it is true of are drawn in full: `expand=lambda path: path == "layers.0"`; of a batch that
         would not fit so, samples that are alike are one.
     labels : {None, "local", "contribution"}
         Write on each edge the derivative of its target by its source (between single numbers), or what the target
-        handed to the source's gradient in a backward pass.
+        handed to the source's gradient in a backward pass; not on those of nodes drawn as one.
 
     Returns
     -------
@@ -294,9 +297,13 @@ def _made(
     def learned(node: mg.Node) -> bool:
         return node in paths if paths else node.requires_grad
 
-    for apart in (True, False) if expand else (False,):  # each sample of what is drawn in full, if that can be read
+    pinned = sum(call.expanded for call in made.values())  # each sample of what is drawn in full, if that can be read
+    for apart in (True, False) if 0 < pinned <= max_nodes else (False,):
         drawn = folding.sketch(order, roots, made, called, paths, given_names)
-        if detail == "full" or folding.fold(drawn, min(int(max_nodes), MOST), detail, learned, apart=apart):
+        if detail == "full":
+            break
+        long = labels is not None  # which folded nodes do not bear
+        if folding.fold(drawn, min(int(max_nodes), MOST), detail, learned, apart=apart, long=long):
             break
     ids = [f"n{i}" for i in range(len(drawn.parts))]
     clusters, within = _clusters(drawn.parts)
@@ -309,7 +316,18 @@ def _remarks(order: Sequence[mg.Node], since: int) -> tuple[str, ...]:
     """What the picture does not show, though it might be looked for."""
     older = sum(1 for node in order if node.rule is not None and node._number < since)
     forgotten = f"{counted(older, 'node')} older than the calls that the model remembers stand in no box"
-    return (forgotten,) * bool(older)
+    stale = sum(1 for node in order if node.rule is not None and _is_stale(node))
+    two_times = f"Computed before an optimizer or the user wrote new numbers: {counted(stale, 'node')}"
+    return (forgotten,) * bool(older) + (two_times,) * bool(stale)
+
+
+def _is_stale(node: mg.Node) -> bool:
+    """Whether the node was computed from other numbers than its inputs now hold, or holds others itself."""
+    try:
+        check(node, node.inputs)
+    except mg.StaleError:
+        return True
+    return False
 
 
 # ---------------------------------------------------------------------------------------------------- parts in words
@@ -321,9 +339,11 @@ def _node(
 ) -> Node:  # fmt: skip
     node = part.tops[0]
     several = len(part.tops) > 1
-    data, grad = (together(numbers) for numbers in zip(*map(held, part.tops), strict=True))
+    data = together([held(top)[0] for top in part.tops])
+    grads = [g for top in part.tops if (g := held(top)[1]) is not None]
+    grad = together(grads)
+    reached = f" in {len(grads):,} of {len(part.tops):,}" * (len(grads) < len(part.tops))
     faults = [f"{what} {how}" for what, numbers in (("data", data), ("grad", grad)) if (how := fault(numbers))]
-    shape = node._data.shape if isinstance(node._data, np.ndarray) else None
     name = part.name or ("" if several else called.get(node, ""))
     notes = [f"× {part.times:,}"] * (part.times > 1) + [f"× {part.copies:,} alike"] * (part.copies > 1)
     return Node(
@@ -331,20 +351,31 @@ def _node(
         kind=_kind(part, learned),
         name=name,
         operation=part.words or _operation(part.tops, called, hidden),
-        data="-" if data is None else described(data),
-        grad="-" if grad is None else described(grad),
-        form=f"{shape} {node._data.dtype}" if shape is not None else f"{len(part.tops):,} values" if several else "",
+        data=described(data),
+        grad=described(grad) + reached if grads else "-",
+        form=_form(part.tops),
         fault=", ".join(faults),
-        site=str(node.site or ""),
+        site=str(node.site or "") * (len({(top._code, top._instruction) for top in part.tops}) == 1),
         count=part.count,
         note=", ".join(notes) or (f"{part.count:,} nodes" if part.words and "node" not in part.words else ""),
         cluster=cluster,
     )
 
 
+def _form(nodes: Sequence[mg.Node]) -> str:
+    """Shape and dtype of arrays; how many values or arrays they are, if several; nothing for one value."""
+    forms = {(x.shape, x.dtype) if isinstance(x := node._data, np.ndarray) else None for node in nodes}
+    form = forms.pop()
+    if forms:
+        return f"{len(nodes):,} arrays"
+    if form is None:
+        return f"{len(nodes):,} values" * (len(nodes) > 1)
+    return f"{len(nodes):,} × " * (len(nodes) > 1) + f"{form[0]} {form[1]}"
+
+
 def _kind(part: Part, learned: Callable[[mg.Node], bool]) -> Kind:
     if part.leaf:
-        return "parameter" if learned(part.tops[0]) else "input"
+        return "parameter" if all(map(learned, part.tops)) else "input"
     return "root" if part.root else "operation"
 
 

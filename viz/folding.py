@@ -1,9 +1,9 @@
 """Big graphs made small enough to read: nodes that belong together are drawn as one, and the picture says so.
 
-The steps are taken in the order of `STEPS` until the picture fits: constants are printed where they are used; sums of
+The steps are taken in the order of `STEPS` until the picture fits: constants are printed inside what uses them; sums of
 products become one node; samples that are alike, one sample; then the modules, innermost first, one node each, and
-those of them that repeat, one; last, what always fits. Each step partitions the parts that the one before left, in
-time linear in their number.
+those of them that repeat, one; last, what always fits. What has few nodes, but in too long a row, has its modules
+folded alone. Each step partitions the parts that the one before left, in time linear in their number.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 
 import microgrid as mg
 from viz.names import Call, common
-from viz.words import counted, fault
+from viz.words import SHOWN_CONSTANTS, counted, fault
 
 __microgrid_machinery__ = True
 
@@ -28,6 +28,8 @@ PRODUCTS = frozenset({"multiply", "dot"})
 EXACT = frozenset({"power", "maximum", "minimum", "clip"})  # whose constants say what is computed; others' are data
 SHORTEST = 4  # nodes in a row that are worth an ellipsis
 DENSEST, FEW = 2.5, 40  # edges for each node that still can be told apart; edges that always can
+ROWS, SHORT = 5, 30  # how many rows the nodes should make at least; nodes in a row that are never too many
+KINDS = 3  # of modules, which are named where they are folded
 TURNS = 4  # modules that may alternate in a row that repeats
 PARALLEL = 4  # edges between two nodes that are drawn one by one even in a thicket
 
@@ -98,13 +100,17 @@ class Sketch:
 
     def __init__(self, parts: list[Part]) -> None:
         self.parts = parts
-        self.hidden: set[mg.Node] = set()  # constants that are printed where they are used
+        self.hidden: set[mg.Node] = set()  # constants that are printed inside what uses them
         self.folded: list[str] = []
 
     def fits(self, limit: int) -> bool:
         """Whether it can be read as it is: not too many nodes, and no thicket of edges."""
         edges = sum(len(part.inputs) for part in self.parts)
         return len(self.parts) <= limit and edges <= max(FEW, DENSEST * len(self.parts))
+
+    def is_long(self, limit: int) -> bool:
+        """Whether it is a row of nodes that runs out of the screen."""
+        return max(_depths(self.parts)) >= _longest(limit)
 
     def fold(self, keys: Sequence[Key], said: Callable[[int], str], finish: Callable[[Part, list[Part]], None]) -> None:
         """Draw parts of the same key as one; None stays alone. `finish` says what such a part is; `said`, in all."""
@@ -148,11 +154,14 @@ def _owner(path: str, modules: Collection[str]) -> str:
     return path
 
 
-def fold(drawn: Sketch, limit: int, detail: str, parameters: Callable[[mg.Node], bool], *, apart: bool = False) -> bool:
+def fold(
+    drawn: Sketch, limit: int, detail: str, parameters: Callable[[mg.Node], bool], *, apart: bool = False,
+    long: bool = False,
+) -> bool:  # fmt: skip
     """Fold what `detail` says, and more until it can be read, with `limit` parts at most.
 
     `parameters` says which leaves are learned, and so are never taken for alike; with `apart`, no more is what must be
-    drawn. Returned is whether the steps of `STEPS` were enough.
+    drawn; with `long`, no row is too long. Returned is whether the steps of `STEPS` were enough.
     """
     steps: dict[str, list[Callable[[Sketch], None]]] = {
         "constants": [_constants],
@@ -161,15 +170,17 @@ def fold(drawn: Sketch, limit: int, detail: str, parameters: Callable[[mg.Node],
         "modules": [],
     }
     deepest = max((part.call.depth for part in drawn.parts if part.call), default=-1)
+    shorten: list[Callable[[Sketch], None]] = []
     for level in range(deepest, -1, -1):
-        steps["modules"] += [partial(_modules, level=level), _side_by_side, _in_a_row]
+        whole = partial(_modules, level=level)
+        steps["modules"] += [whole, _side_by_side, _in_a_row]
+        shorten += [whole, _in_a_row] if level and not long else []  # the model itself stays open
     wanted = -1 if detail == "auto" else STEPS.index(detail)
     for i, name in enumerate(STEPS):
         for step in steps[name]:
-            if i > wanted and drawn.fits(limit):
-                return True
-            step(drawn)
-            _settle(drawn.parts)
+            if i <= wanted or not drawn.fits(limit) or (step in shorten and drawn.is_long(limit)):
+                step(drawn)
+                _settle(drawn.parts)
     if drawn.fits(limit):
         return True
     for last in (_parallel, _chains, _ranks):
@@ -186,11 +197,11 @@ def fold(drawn: Sketch, limit: int, detail: str, parameters: Callable[[mg.Node],
 
 
 def _constants(drawn: Sketch) -> None:
-    """Finite leaves that need no gradient are printed inside what reads them."""
+    """Finite leaves that need no gradient, and are short enough, are printed inside what reads them."""
     parts = drawn.parts
     shown = {x for part in parts if part.pinned for x in part.inputs}
     gone = {i for i, part in enumerate(parts) if part.free and not part.root and i not in shown}
-    gone -= {i for i in gone if fault(parts[i].tops[0]._data)}
+    gone -= {i for i in gone if np.size(parts[i].tops[0]._data) > SHOWN_CONSTANTS or fault(parts[i].tops[0]._data)}
     if not gone:
         return
     place: dict[int, int] = {}
@@ -207,7 +218,7 @@ def _constants(drawn: Sketch) -> None:
         place[i] = len(kept)
         kept.append(part)
     drawn.parts = kept
-    drawn.folded.append(f"{counted(len(gone), 'constant')} printed where used")
+    drawn.folded.append(f"{counted(len(gone), 'constant')} inside what uses {'it' if len(gone) == 1 else 'them'}")
 
 
 def _sums(drawn: Sketch) -> None:
@@ -384,7 +395,14 @@ def _modules(drawn: Sketch, level: int) -> None:
         whole.module, whole.call = call, call.parent
         whole.name, whole.words = call.path, call.text
 
-    drawn.fold(keys, lambda _: f"each {' and '.join(list(kinds)[:3])} one node", finish)
+    drawn.fold(keys, lambda _: f"each {_listed(list(kinds))} one node", finish)
+
+
+def _listed(kinds: Sequence[str]) -> str:
+    """`Linear, Tanh and MLP`; of more than three, an ellipsis for the rest."""
+    if len(kinds) > KINDS:
+        return ", ".join([*kinds[:KINDS], "…"])
+    return " and ".join(filter(None, [", ".join(kinds[:-1]), kinds[-1]]))
 
 
 def _side_by_side(drawn: Sketch) -> None:
@@ -530,7 +548,9 @@ def _ranks(drawn: Sketch) -> None:
     """Equal operations at equal distance from the leaves: one node."""
     depth = _depths(drawn.parts)
     keys: list[Key] = [
-        None if part.root or part.pinned else ("rank", depth[i], part.leaf, part.free, part.rule or part.words)
+        None
+        if part.root or part.pinned
+        else ("rank", depth[i], part.leaf, part.free, part.owner is None, part.rule or part.words)
         for i, part in enumerate(drawn.parts)
     ]
 
@@ -551,7 +571,7 @@ def _bands(drawn: Sketch, limit: int) -> None:
     if len(alone) >= limit:
         alone = {i for i in alone if parts[i].pinned}
     cuts = sorted({depth[i] for i in alone if readers[i]})
-    bands, deepest = max(1, limit - len(alone)), max(depth) + 1
+    bands, deepest = max(1, min(limit - len(alone), _longest(limit))), max(depth) + 1
     keys: list[Key] = [
         None if i in alone else ("band", depth[i] * bands // deepest, int(np.searchsorted(cuts, depth[i])))
         for i in range(len(parts))
@@ -565,6 +585,11 @@ def _bands(drawn: Sketch, limit: int) -> None:
 
 
 # ---------------------------------------------------------------------------------------------------- partitions
+
+
+def _longest(limit: int) -> int:
+    """How many nodes in a row a picture of so many may have."""
+    return max(SHORT, limit // ROWS)
 
 
 def _readers(parts: Sequence[Part]) -> list[list[int]]:

@@ -31,11 +31,11 @@ class Node:
     data, grad : str
         A number, or an array in brief; `-` where no backward pass has reached the node.
     form : str
-        Shape and dtype of an array; empty for a single number.
+        Shape and dtype of an array, as `(5, 3) float64`; of several, how many, too; empty for a single number.
     fault : str
         Where numbers are not finite; empty if all are.
     site : str
-        The line that made it, as `train.py:41`; empty where sites were not recorded.
+        The line that made it, as `train.py:41`; empty of several lines, and where sites were not recorded.
     count : int >= 1
         Nodes of the graph that this one stands for.
     note : str

@@ -145,17 +145,22 @@ def fault(numbers: Any) -> str:
 
 
 def together(numbers: Sequence[Any]) -> Any:
-    """What several nodes hold, as one array where that can be; of other kinds the first. None where one holds none."""
-    if any(x is None for x in numbers):
-        return None
-    if len(numbers) == 1:
-        return numbers[0]
+    """What several nodes hold, as one array; where that cannot be, one for all or an ellipsis. None of none.
+
+    Examples
+    --------
+    >>> together([1.0, 2.0]), together([np.zeros(1), np.ones((1, 2))])
+    (array([1., 2.]), array([0., 1., 1.]))
+    """
+    if len(numbers) < 2:
+        return numbers[0] if numbers else None
     first = numbers[0]
     if all(type(x) is float for x in numbers):
         return np.array(numbers)
-    if isinstance(first, np.ndarray) and all(isinstance(x, np.ndarray) and x.shape == first.shape for x in numbers):
-        return np.stack(numbers)
-    return first
+    if all(isinstance(x, (float, np.ndarray)) for x in numbers):
+        alike = len({np.shape(x) for x in numbers}) == 1
+        return np.stack(numbers) if alike else np.concatenate([np.ravel(x) for x in numbers])
+    return "…" if any(isinstance(x, np.ndarray) or x != first for x in numbers) else first
 
 
 def held(node: mg.Node) -> tuple[Any, Any]:

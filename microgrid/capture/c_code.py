@@ -142,7 +142,7 @@ class Code:
         if text not in self._names:
             self._names[text] = f"{kind}_{len(self._names)}"
             into = self.products if kind == "product" else self.loops
-            into.append(f"static void {self._names[text]}{text}")
+            into.append(f"APART void {self._names[text]}{text}")
         return self._names[text]
 
     def _product(self, line: int) -> Product:
@@ -302,7 +302,7 @@ void setup(void *const *given)
 
 CHECK = """\
 /* the address of an array's numbers, or 0 where it is no plain array of this type and shape */
-static char *numbers(const char *array, const int type, const int axes, const long *shape)
+APART char *numbers(const char *array, const int type, const int axes, const long *shape)
 {{
     const char *fields = array + {data};
     long *sizes;

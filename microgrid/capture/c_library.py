@@ -10,7 +10,6 @@ renamed when it is whole: two processes that compile at once do the work twice, 
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import ctypes
 import functools
@@ -48,27 +47,43 @@ class NoCompilerError(Exception):
     """Why there is no object: no compiler, or one that failed."""
 
 
+class RefusedError(NoCompilerError):
+    """The compiler ran and gave no object of this program; of another it may."""
+
+
 class CompilerWarning(RuntimeWarning):
     """C was asked for and cannot be had: NumPy is used."""
 
 
 _lock = threading.RLock()
 _loaded: dict[str, ctypes.CDLL] = {}  # by key: an object is loaded once
-_failed: dict[Any, str] = {}  # by compiler: why it is not asked again
+_failed: dict[Any, str] = {}  # by compiler, or by compiler and program: why it is not asked again
+
+
+def _unlock() -> None:
+    """In a forked child: whoever compiled in the parent does not here."""
+    global _lock
+    _lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_unlock)
 
 
 def load(text: str) -> ctypes.CDLL:
-    """The object of a source: from memory, from the cache, or made now.
+    """The object of a source: from memory, from the cache, or made now, one at a time: other threads wait.
 
     Raises
     ------
     NoCompilerError
-        Where there is no compiler, or it fails, or takes longer than a minute; it is then not asked again.
+        Where there is no compiler, or one that takes longer than a minute: it is then not asked again. Where it
+        refuses this program, it is not asked for this one again.
     """
     with _lock:
-        command = tuple(shlex.split(os.environ.get("CC", ""))) or ("cc",)
-        if command in _failed:
-            raise NoCompilerError(_failed[command])
+        command = _command()
+        known = _failed.get(command) or _failed.get((command, text))
+        if known:
+            raise NoCompilerError(known)
         try:
             version = _version(command)
             key = hashlib.sha256(repr((text, command, version, FLAGS, NATIVE, WIDE, processor())).encode()).hexdigest()[
@@ -78,19 +93,21 @@ def load(text: str) -> ctypes.CDLL:
                 _loaded[key] = _from_cache(key) or _made(key, text, command)
             return _loaded[key]
         except NoCompilerError as error:
-            _failed[command] = str(error)
+            _failed[(command, text) if isinstance(error, RefusedError) else command] = str(error)
             raise
 
 
 def warn(reason: str) -> None:
-    """Say once why there is no C."""
+    """Say once why there is no C, at the user's line."""
     with _lock:
         if reason in _warned:
             return
         _warned.add(reason)
     from microgrid import sites
 
-    warnings.warn(f'compile: backend="c": {reason}; NumPy is used, at {sites.here()}', CompilerWarning, stacklevel=2)
+    frame = sites.user_frame(sys._getframe(1))
+    message = f'compile: backend="c": {reason}; NumPy is used, at {sites.here()}'
+    warnings.warn_explicit(message, CompilerWarning, frame.f_code.co_filename, frame.f_lineno)
 
 
 _warned: set[str] = set()
@@ -110,6 +127,18 @@ def processor() -> str:
         if lines:
             return platform.machine() + "\n".join(lines)
     return f"{platform.machine()} {platform.processor()} {platform.node()}"  # where it cannot be told: this machine
+
+
+def _command() -> tuple[str, ...]:
+    """The compiler that CC names, or cc, with its flags; in full, since it is run in another directory."""
+    try:
+        words = shlex.split(os.environ.get("CC", "")) or ["cc"]
+    except ValueError as error:
+        raise NoCompilerError(f"CC is no command: {error}") from error
+    found = shutil.which(words[0])
+    if found is None:
+        raise NoCompilerError(f"the compiler {words[0]} cannot be run: it is not found")
+    return os.path.abspath(found), *words[1:]
 
 
 @functools.cache
@@ -143,7 +172,7 @@ def _run(command: Sequence[str], folder: Path | None) -> str:
             if process.returncode > 0
             else f"was ended by signal {-process.returncode}"
         )
-        raise NoCompilerError(f"the compiler {name} {how}" + (f": {said:.200}" if said else ""))
+        raise RefusedError(f"the compiler {name} {how}" + (f": {said:.200}" if said else ""))
     return output
 
 
@@ -157,42 +186,36 @@ def _end(process: subprocess.Popen[str]) -> None:
 
 
 def _made(key: str, text: str, command: tuple[str, ...]) -> ctypes.CDLL:
-    """Compile, keep the object, load it."""
+    """Compile, keep the object where there is a place for it, load it."""
     problem: OSError | None = None
-    for folder in _folders():
+    for folder in dict.fromkeys((_cache(), None)):
         try:
             with _workshop(folder) as place:
                 made = _compiled(text, command, place)
+                if folder is None:
+                    return ctypes.CDLL(str(made))  # what is loaded stays when its file goes
                 name = folder / f"{key}.{_digest(made)}{SUFFIX}"
                 os.chmod(made, 0o600)
                 os.replace(made, name)
-            opened = ctypes.CDLL(str(name))
+            _prune(folder, name)
+            return ctypes.CDLL(str(name))
         except OSError as error:  # no space, no rights, or a disk from which nothing is run: in another folder then
             problem = error
-            continue
-        _prune(folder, name)
-        return opened
-    raise NoCompilerError(
-        f"there is no private directory to compile in and load from{(problem and f': {problem}') or ''}"
-    )
+    raise NoCompilerError(f"there is no private directory to compile in and load from: {problem}")
 
 
 def _compiled(text: str, command: tuple[str, ...], place: Path) -> Path:
     source, made = place / "replay.c", place / f"replay{SUFFIX}"
     source.write_text(text, encoding="utf-8")
-    problem: NoCompilerError | None = None
     for flags in (NATIVE + WIDE, NATIVE, ()):
         try:
             _run([*command, *FLAGS, *flags, source.name, "-o", made.name, "-lm"], place)
-        except NoCompilerError as error:
-            problem = problem or error
-            if "within" in str(error) or "cannot be run" in str(error):
-                break
+        except RefusedError as error:
+            problem = error  # the last one is not about flags that we could do without
             continue
         if not made.is_file() or not made.stat().st_size:
-            raise NoCompilerError(f"the compiler {os.path.basename(command[0])} gave no object")
+            raise RefusedError(f"the compiler {os.path.basename(command[0])} gave no object")
         return made
-    assert problem is not None
     if not os.access(place, os.W_OK) or shutil.disk_usage(place).free < 1 << 20:
         raise OSError("no space")
     raise problem
@@ -221,14 +244,6 @@ def _from_cache(key: str) -> ctypes.CDLL | None:
     return None
 
 
-def _folders() -> Iterator[Path]:
-    kept = _cache()
-    if kept is not None:
-        yield kept
-    with contextlib.suppress(OSError):
-        yield _temporary()
-
-
 def _cache() -> Path | None:
     """The user's own directory of objects; None where there is none that is private."""
     named = os.environ.get("MICROGRID_CACHE")
@@ -239,8 +254,11 @@ def _cache() -> Path | None:
             if named
             else (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "microgrid"
         )
+        if not named and not folder.is_absolute():
+            return None
         folder = Path(os.path.realpath(folder.parent)) / folder.name
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for place in (*reversed(folder.parents), folder):  # not mkdir(parents=True), which leaves parents open
+            place.mkdir(mode=0o700, exist_ok=True)
         safe = _is_ours(folder, stat.S_ISDIR) and not any(map(_is_open, folder.parents))
         return folder if safe and os.access(folder, os.W_OK | os.X_OK) else None
     except (OSError, RuntimeError, ValueError):  # no home, no rights, a file in its place
@@ -260,28 +278,33 @@ def _is_open(folder: Path) -> bool:
     if not hasattr(os, "getuid"):
         return False
     found = os.lstat(folder)
-    return found.st_uid not in (0, os.getuid()) or bool(found.st_mode & 0o002 and not found.st_mode & stat.S_ISVTX)
+    others = found.st_mode & (0o002 if _is_private(found.st_gid) else 0o022)
+    return found.st_uid not in (0, os.getuid()) or bool(others and not found.st_mode & stat.S_ISVTX)
 
 
-@functools.cache
-def _temporary() -> Path:
-    folder, maker = Path(tempfile.mkdtemp(prefix="microgrid-")), os.getpid()
+def _is_private(group: int) -> bool:
+    """Whether a group has this user alone in it, as many systems make one for each."""
+    try:
+        import grp
+        import pwd
 
-    def remove() -> None:
-        if os.getpid() == maker:  # not in a child that was forked
-            shutil.rmtree(folder, ignore_errors=True)
-
-    atexit.register(remove)
-    return folder
+        user, found = pwd.getpwuid(os.getuid()), grp.getgrgid(group)
+    except (ImportError, KeyError):
+        return False
+    return group == user.pw_gid and found.gr_name == user.pw_name and set(found.gr_mem) <= {user.pw_name}
 
 
 @contextlib.contextmanager
-def _workshop(folder: Path) -> Iterator[Path]:
-    place = Path(tempfile.mkdtemp(prefix="making-", dir=folder))
+def _workshop(folder: Path | None) -> Iterator[Path]:
+    """A private directory to compile in: in the cache, or among the system's temporary files."""
+    made = tempfile.mkdtemp(prefix="making-" if folder else "microgrid-", dir=folder)
     try:
+        place = Path(os.path.realpath(made))
+        if any(map(_is_open, place.parents)):
+            raise OSError(f"another user may put another directory in the place of {place.parent}")
         yield place
     finally:
-        shutil.rmtree(place, ignore_errors=True)
+        shutil.rmtree(made, ignore_errors=True)
 
 
 def _prune(folder: Path, newest: Path) -> None:

@@ -135,7 +135,9 @@ class Nest:
         return "power_of_one" if exponent is None else POWERS.get(float(exponent), "power")
 
     def truth(self, x: Any, shape: Sequence[int]) -> str:
-        code = code_of(x.dtype) if isinstance(x, Traced) else "b1"
+        if not isinstance(x, Traced):
+            return "1" if x else "0"
+        code = code_of(x.dtype)
         text = self.operand(x, shape, code)
         return text if code == "b1" else f"{text} != 0"
 
@@ -147,35 +149,47 @@ class Nest:
         *outer, n = axes.sizes or [1]
         # a reduction along the innermost loop goes on in a register, any other in its array
         inner = {line: access for line, access, _ in self.reductions if axes.sizes and not axes.strides[access][-1]}
-        blocked = n > 2 * BLOCK and bool(inner) and all(self.function_of(line) in SYMBOL for line in inner)
+        blocked = n > 2 * BLOCK and bool(inner) and all(map(self.blockable, inner))
 
         loops = [f"for (long i{axis} = 0; i{axis} < {size}; i{axis}++) {{" for axis, size in enumerate(outer)]
-        first, last = ("begun", f"(begun + {BLOCK} < {n} ? begun + {BLOCK} : {n})") if blocked else ("0", str(n))
+        begin, end = ("begun", f"(begun + {BLOCK} < {n} ? begun + {BLOCK} : {n})") if blocked else ("0", str(n))
         if blocked:
             loops.append(f"for (long begun = 0; begun < {n}; begun += {BLOCK}) {{")
         body = [f"{self.type_of(line)} {self.sum(line)} = {self.start_of(line)};" for line in inner]
         if axes.sizes:
             i = f"i{len(outer)}"
             body += self.pragma(list(inner))
-            body.append(f"for (long {i} = {first}; {i} < {last}; {i}++) {{")
+            body.append(f"for (long {i} = {begin}; {i} < {end}; {i}++) {{")
         body += [_indented(statement(axes), bool(axes.sizes)) for statement in self.statements]
         for line, access, text in self.reductions:
             here = self.sum(line) if line in inner else self.place(line, access, axes)
             body.append(_indented(f"{here} = {self.combined(line, here, text)};", bool(axes.sizes)))
         body += ["}"] * bool(axes.sizes)
+        many = math.prod(outer) > 2 * BLOCK
+        parts = {line: x for line, x in inner.items() if many and self.blockable(line) and not any(axes.strides[x])}
         for line, access in inner.items():
-            here = self.place(line, access, axes)
+            here = f"part_{self.sum(line)}" if line in parts else self.place(line, access, axes)
             body.append(f"{here} = {self.combined(line, here, self.sum(line))};")
+        step, rows = max(BLOCK // max(math.prod(outer[1:]), 1), 1), outer[0] if outer else 1
+        if parts:
+            loops[0] = f"for (long i0 = first; i0 < (first + {step} < {rows} ? first + {step} : {rows}); i0++) {{"
 
-        lines = [self.begun(line) for line, _, _ in self.reductions]
-        lines += [_indented(line, depth) for depth, line in enumerate(loops)]
+        lines = [_indented(line, depth) for depth, line in enumerate(loops)]
         lines += [_indented(line, len(loops)) for line in body]
         lines += [_indented("}", depth) for depth in reversed(range(len(loops)))]
-        return [_indented(line, 1) for line in lines]
+        if parts:
+            lines = [f"for (long first = 0; first < {rows}; first += {step}) {{", *self.summed(lines, parts, axes), "}"]
+        return [_indented(line, 1) for line in [*(self.begun(line) for line, _, _ in self.reductions), *lines]]
+
+    def summed(self, lines: Sequence[str], parts: dict[int, Access], axes: Axes) -> list[str]:
+        """Loops over some rows, around them the sums that begin and then join those of all rows."""
+        begun = [f"{self.type_of(line)} part_{self.sum(line)} = {self.start_of(line)};" for line in parts]
+        ended = [(self.place(line, access, axes), f"part_{self.sum(line)}") for line, access in parts.items()]
+        return [_indented(x, 1) for x in [*begun, *lines, *(f"{here} = {here} + {part};" for here, part in ended)]]
 
     def pragma(self, lines: Sequence[int]) -> list[str]:
         """What lets the innermost loop take many places at once; not where a reduction must keep its order."""
-        if any(self.function_of(line) not in SYMBOL for line in lines):
+        if not all(map(self.blockable, lines)):
             return []
         return [
             "#pragma omp simd"
@@ -184,6 +198,10 @@ class Nest:
 
     def function_of(self, line: int) -> str:
         return self.steps.lines[line].function
+
+    def blockable(self, line: int) -> bool:
+        """Whether parts of a reduction may be made first."""
+        return self.function_of(line) in SYMBOL
 
     def type_of(self, line: int) -> str:
         return LOCAL[code_of(self.steps.numbers[line].dtype)]
@@ -239,9 +257,9 @@ class Axes:
 def literal(x: Any, code: str) -> str:
     """A number of this type as C writes it."""
     if code[0] in "ib":
-        if isinstance(x, float) or not -(2**31) < x < 2**31:
+        if isinstance(x, float) or not -(2**63) < x < 2**63:
             raise CannotWriteError(f"{x} as a whole number")
-        return str(int(x))
+        return str(int(x)) if -(2**31) < x < 2**31 else f"{x}ll"
     with np.errstate(all="ignore"):
         x = float(np.float32(x)) if code == "f4" else float(x)
     if x != x:

@@ -45,6 +45,7 @@ HEADER = """\
 #define FMA(x, y, z) ((x) * (y) + (z))
 #endif
 #define INLINE static inline __attribute__((always_inline))
+#define APART static __attribute__((noinline)) /* compiled once, however often it is called */
 """
 
 FUNCTIONS = f"""\

@@ -25,7 +25,7 @@ LOGICAL = ("logical_and", "logical_or")
 ARITHMETIC = ("add", "subtract", "multiply", "negative", "square")  # of whole numbers too
 REAL = (
     "divide", "power", "exp", "log", "log1p", "expm1", "sqrt", "absolute", "sin", "cos", "tan", "tanh", "maximum",
-    "minimum", "sign",
+    "minimum", "sign", "reciprocal",
 )  # fmt: skip
 ELEMENTWISE = {*ORDERED, *LOGICAL, *ARITHMETIC, *REAL, "where", "astype", "copy"}
 REDUCTIONS = {"sum", "max", "min", "prod"}

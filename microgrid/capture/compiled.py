@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import sys
 import threading
@@ -21,7 +22,7 @@ from typing import Any, overload
 from microgrid import modes, sites
 from microgrid.capture.array_code import written
 from microgrid.capture.recorder import CannotCaptureError, Replay, Writer, Written, forms, recorded
-from microgrid.capture.surroundings import Surroundings, TooMuchError, undrawn
+from microgrid.capture.surroundings import Surroundings, TooMuchError, states
 from microgrid.capture.tracing import Program, Traced
 from microgrid.graph import tool
 from microgrid.stepping import debugging
@@ -73,7 +74,8 @@ class Compiled:
             tuple[int, Callable[..., Tensor | None]]
         ] = []  # tried first: the last ones, as a loop has them
         self._fruitless = self._passed_over = 0
-        self._changing = ""
+        self._changing: str | None = None
+        self._contents: list[int] = []  # of the arrays around it, before it was called to be recorded
         self._scalars: Any = None  # what takes the calls of a function that gives a Value
         self._lock = threading.RLock()
 
@@ -109,6 +111,9 @@ class Compiled:
         form = forms(given)
         if isinstance(form, str):
             self.why = form
+            if self._changing is None:  # the first call: it may give a Value, and change what stands around it
+                with contextlib.suppress(TooMuchError):
+                    self._look_around()
             return self._eager(args, keywords)
         if self._resting():
             return self._eager(args, keywords)
@@ -153,7 +158,9 @@ class Compiled:
         before = self._around
         if before is None or not before.same():
             self._around = None
+            self._changing = ""
             self._around = Surroundings(self.function)
+            self._contents = self._around.contents()
             if before is not None and self._around.alike(before):
                 return
             changed = before is not None
@@ -176,23 +183,30 @@ class Compiled:
             from microgrid.capture.scalar_capture import Scalars
 
             self._scalars = self._scalars or Scalars(self)
-            return self._scalars.first(loss, args, keywords)
+            return self._scalars.first(loss, args, keywords, None, self._around, self._contents)
         _loss(loss).backward()
         return loss.detach()
 
     def _record(self, key: Any, args: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
         """Call the function twice, compare the records, write the code, and hold it against the engine once."""
-        assert self._around is not None
-        loss = None if self._known else self._eager(args, keywords)  # the first call tells whether it gives a Value
+        around = self._around
+        assert around is not None
+        drawn = states(around.generators)
+        contents = self._contents = around.contents()
+        loss = self._eager(args, keywords)  # tells whether it gives a Value, and whether the function changes things
         if self._scalars is not None:
             return loss
         self.recordings += 1
         self._fruitless += 1
         found: Replay | str
+        same = False
         try:
-            with undrawn(self._around.generators):
-                write = BACKENDS[self.backend or "numpy"]
-                found = recorded(self.function, [*args, *keywords.values()], tuple(keywords), write, self._around)
+            same = around.unchanged()
+            if not same or around.contents() != contents:
+                raise TooMuchError("it changes what stands around it")
+            write = BACKENDS[self.backend or "numpy"]
+            given = [*args, *keywords.values()]
+            found = recorded(self.function, given, tuple(keywords), write, around, loss, drawn)
             self.source, self.why = found.source, ""
             self._remember(found, keywords)
         except (CannotCaptureError, TooMuchError) as error:
@@ -200,10 +214,8 @@ class Compiled:
         if len(self._known) >= RECORDINGS:
             del self._known[next(iter(self._known))]
         self._known[key] = found
-        if loss is None:
-            loss = self._eager(args, keywords)
-        if self._around is not None:
-            self._around.remember()  # the call may have left something, as modules remember their calls
+        if same:
+            around.remember()  # the call may have left something, as modules remember their calls
         return loss
 
 
@@ -244,11 +256,15 @@ def compile(function: Any = None, *, backend: str | None = None) -> Any:
     -----
     What is replayed depends on the arrays, Tensors and parameters, and on nothing else, or the function is called each
     time: so it is where a number is looked at (`t > 0`, `float(t)`, `t.item()`; `mg.where` and `mg.relu` are no looks),
-    where an array is made inside it (random numbers, NumPy's functions of an argument), or where data is written to.
+    where an array is made inside it (NumPy's functions of an argument), or where data is written to; where it draws
+    random numbers by itself, changes what stands around it (a counter, a running mean), goes on from what was computed
+    before, or asks what nobody can watch: the clock, files, the environment, iterators, `eval`. When it is recorded, it
+    gets Tensors in place of arrays: where that gives another number, as `x.std()` does, it is called each time as well.
     Plain numbers among the arguments and around the function (closure, globals, attributes, lists and dicts), and
     whether modules are in training mode, belong to the record: another value is recorded anew. The losses of `nn` check
     their targets at replays too, and `nn.Dropout` draws. What a function does besides, printing say, happens when it is
-    recorded (three times) and is not repeated. Everything that is computed is computed as the engine computes it, to
+    recorded (three times) and is not repeated. Libraries are taken not to change: a function of theirs that is replaced
+    between two calls is not seen. Everything that is computed is computed as the engine computes it, to
     the last few units of the last place: sums may be added up in another order.
 
     Of a function that gives a Value the numbers among the arguments, in lists too, are inputs: others need no new

@@ -115,7 +115,7 @@ class _Levels:
     def _goes_on(self, part: int, i: int) -> bool:
         """Whether a sum goes on in another: on the same line of the user's, so that each sample's remains its own."""
         f = self.formula
-        one, other = ((x and (x._code, x._instruction)) for x in (f.node[part], f.node[i]))
+        one, other = ((x._code, x._instruction) if x is not None else None for x in (f.node[part], f.node[i]))
         return f.carries[part] == f.carries[i] and (f.node[part] is f.node[i] or one == other)
 
     def _grouped(self) -> list[Group]:

@@ -19,9 +19,10 @@ from typing import Any
 import numpy as np
 
 from microgrid.capture import array_code
+from microgrid.capture.arena import Arena
 from microgrid.capture.c_code import Code, Layout, Segment
 from microgrid.capture.c_library import NoCompilerError, load, warn
-from microgrid.capture.c_steps import TYPES, CannotWriteError, Steps
+from microgrid.capture.c_steps import TYPES, CannotWriteError, Steps, code_of
 from microgrid.capture.tracing import FUNCTIONS, Program, Traced
 from microgrid.emitter import compiled
 
@@ -31,22 +32,23 @@ __microgrid_machinery__ = True
 def written(program: Program, outputs: Sequence[Traced], name: str) -> tuple[Callable[..., Any], str]:
     """The program as a function of its inputs, and its source in C; by NumPy where that cannot be, after one warning.
 
-    The arrays of the outputs are made anew at each run; all others stand in one block of memory, so that one thread at
-    a time may run it.
+    The arrays of the outputs are nobody else's; all others stand in one block of memory, so that one thread at a time
+    may run it.
     """
     found = blas()
     try:
         steps = Steps(program, outputs, found is not None)
         code = Code(steps, layout(), found[2] if found else "int")
-    except CannotWriteError:
-        return array_code.written(program, outputs, name)
-    try:
         library = load(code.text)
+        _set_up(library)
+        return _function(steps, code, library, name), code.source
     except NoCompilerError as error:
         warn(str(error))
-        return array_code.written(program, outputs, name)
-    _set_up(library)
-    return _function(steps, code, library, name), code.source
+    except CannotWriteError as error:
+        warn(f"it cannot be written in C: {error}")
+    except Exception as error:  # no gap of ours takes down what NumPy can do
+        warn(f"it cannot be written in C: {type(error).__name__}: {error}")
+    return array_code.written(program, outputs, name)
 
 
 def _function(steps: Steps, code: Code, library: ctypes.CDLL, name: str) -> Callable[..., Any]:
@@ -54,11 +56,7 @@ def _function(steps: Steps, code: Code, library: ctypes.CDLL, name: str) -> Call
     room = _aligned(code.room)
     scope: dict[str, Any] = {"empty": np.empty, "room": room, "own": _own, "fitting": _fitting}
     inputs = ", ".join(steps.inputs)
-    lines = [f"def {name}({inputs}):"]
-    for place, (line, shape) in enumerate(zip(steps.outputs, steps.forms, strict=True)):
-        scope[f"t{place}"] = steps.numbers[line].dtype
-        typed = "" if steps.numbers[line].dtype == float else f", t{place}"
-        lines.append(f"    o{place} = empty({shape}{typed})")
+    lines = [f"def {name}({inputs}):", *_made(steps, scope)]
     numbers = [steps.numbers[line] for line, said in enumerate(steps.lines) if said.function == "input"]
     scope["forms"] = [(number.shape, number.dtype) for number in numbers]
     for segment in code.run:
@@ -71,10 +69,27 @@ def _function(steps: Steps, code: Code, library: ctypes.CDLL, name: str) -> Call
                 if x.startswith("k") and x not in steps.inputs:
                     scope[x] = np.require(steps.numbers[int(x[1:])], None, ["C", "A"])
         else:
-            scope[f"type{segment}"] = steps.numbers[segment].dtype
+            scope[f"type{segment}"] = _plain(steps.numbers[segment].dtype)
             lines.append(f"    v{segment} = own({_call(steps, code, segment, scope)}, type{segment})")
     lines.append(f"    return {''.join(f'o{place}, ' for place in range(len(steps.outputs)))}")
     return compiled(name, lines, scope)
+
+
+def _made(steps: Steps, scope: dict[str, Any]) -> list[str]:
+    """The arrays of the outputs: those of one type are parts of one array, which serves again when nobody holds it."""
+    lines, alike = [], dict[Any, list[int]]()
+    for place, (line, shape) in enumerate(zip(steps.outputs, steps.forms, strict=True)):
+        dtype = steps.numbers[line].dtype
+        if shape:
+            alike.setdefault(dtype, []).append(place)
+        else:
+            scope[f"t{place}"] = dtype
+            lines.append(f"    o{place} = empty((), t{place})")
+    for dtype, places in alike.items():
+        new = f"new{places[0]}"
+        scope[new] = Arena([steps.forms[place] for place in places], dtype)
+        lines.append(f"    {''.join(f'o{place}, ' for place in places)}= {new}().parts")
+    return lines
 
 
 def _aligned(size: int) -> Any:
@@ -86,7 +101,9 @@ def _aligned(size: int) -> Any:
 
 def _own(x: Any, dtype: Any) -> Any:
     """What NumPy gave, as an array of its own: it may be a window on memory that is used again."""
-    return np.array(x, dtype, order="C", subok=False)
+    own = np.empty(np.shape(x), dtype)  # np.array would leave one of two equal types, long and long long, as it is
+    own[...] = x
+    return own
 
 
 def _fitting(arrays: Sequence[Any], forms: Sequence[tuple[tuple[int, ...], Any]]) -> list[Any]:
@@ -102,8 +119,13 @@ def _fitting(arrays: Sequence[Any], forms: Sequence[tuple[tuple[int, ...], Any]]
         x = np.asarray(x)
         if x.shape != shape or x.dtype != dtype:
             raise ValueError(f"compiled for an array of shape {shape} and type {dtype}, got {x.shape} and {x.dtype}")
-        fitted.append(np.array(x, np.dtype(f"{dtype.kind}{dtype.itemsize}"), order="C", subok=False))
+        fitted.append(_own(x, _plain(dtype)))
     return fitted
+
+
+def _plain(dtype: Any) -> Any:
+    """The one of several equal types that C knows: long, say, where long long is as long."""
+    return np.dtype(code_of(dtype) or dtype)
 
 
 def _call(steps: Steps, code: Code, line: int, scope: dict[str, Any]) -> str:
@@ -121,6 +143,8 @@ def _call(steps: Steps, code: Code, line: int, scope: dict[str, Any]) -> str:
             scope[name] = scope["room"][start : start + number.nbytes].view(number.dtype).reshape(number.shape)
         elif name.startswith("k"):
             scope[name] = steps.numbers[x.line]
+        elif x.line in steps.outputs and steps.forms[steps.outputs.index(x.line)] != x.shape:
+            return f"{name}.reshape({x.shape})"  # it is handed out in another shape
         return name
 
     def constant(x: Any) -> str:

@@ -60,8 +60,10 @@ def prepared(function: Callable[..., Any], *inputs: Any, **words: Any) -> Any:
     >>> prepared(np.expand_dims, np.array([1, 2]), 1).tolist()
     [[1], [2]]
     """
-    array = function(*map(_held, inputs), **words)
-    if modes.special.count and modes.record() is not None:
+    going_on = modes.record() if modes.special.count else None
+    own = words if going_on is None else {name: going_on.own(x) for name, x in words.items()}
+    array = function(*map(_held, inputs), **own)
+    if going_on is not None:
         parameters = {"function": function, "words": tuple(words.items())}
         return noted(kinds.array_kind.face, np.asarray(array), False, prepare, inputs, parameters)
     return array

@@ -13,9 +13,9 @@ import numpy as np
 
 from microgrid import emitter, kinds, modes, stale
 from microgrid.capture.prepared import Check, locked, prepare
-from microgrid.capture.surroundings import Surroundings
+from microgrid.capture.surroundings import Surroundings, undrawn
 from microgrid.capture.tracing import Program, Traced
-from microgrid.graph import Node, topological_order
+from microgrid.graph import Node, next_number, topological_order
 from microgrid.rule import Rule
 from microgrid.tensor import Tensor
 
@@ -33,7 +33,7 @@ class Record:
     """What one call did: the loss with all that it was computed from, and what was checked on the way."""
 
     def __init__(self, function: Callable[..., Any], given: Sequence[Any], names: Sequence[str]) -> None:
-        writes = stale.last.write
+        writes, born = stale.last.write, next_number()
         first = len(given) - len(names)
         going_on = modes.recording()
         try:
@@ -41,6 +41,8 @@ class Record:
                 loss = function(*given[:first], **dict(zip(names, given[first:], strict=True)))
         except modes.LookedError:
             loss = None
+        except Exception as error:  # of stand-ins alone: the plain call went well
+            raise CannotCaptureError(f"it cannot be called with Tensors for arrays: {error}") from error
         if going_on.looks:
             raise CannotCaptureError(f"it looks at a number: {going_on.looks[0]}")
         if stale.last.write != writes:
@@ -53,6 +55,9 @@ class Record:
         self.checks: list[Check] = going_on.checks
         nodes = [x for check in self.checks for x in check.inputs if isinstance(x, Node)]
         self.order = topological_order(loss, *nodes)
+        for node in self.order:
+            if node.rule is not None and node._number <= born:
+                raise CannotCaptureError(f"it goes on from what was computed before it was called: {node._written()}")
 
     def check_same(self, other: Record, original: Callable[[Any], Any]) -> None:
         """Two records of one function must be the same operations on the same things."""
@@ -85,9 +90,12 @@ class Record:
 
 
 def recorded(
-    function: Callable[..., Any], args: Sequence[Any], names: Sequence[str], write: Writer, around: Surroundings
-) -> Replay:
+    function: Callable[..., Any], args: Sequence[Any], names: Sequence[str], write: Writer, around: Surroundings,
+    plain: Any, drawn: Sequence[Any],
+) -> Replay:  # fmt: skip
     """The function at these arguments, of which the last have names, as code.
+
+    `plain` is what it gave when it was called, and `drawn` where random numbers stood then.
 
     Raises
     ------
@@ -95,8 +103,12 @@ def recorded(
         Where it must be called each time.
     """
     given = [_stand_in(x) for x in args]
-    first = Record(function, given, names)
-    with around.seen_through() as looked:
+    with undrawn(around.generators, drawn):
+        first = Record(function, given, names)
+    if first.loss.shape != plain.shape or not _near(first.loss._data, plain._data, _tolerance(plain.dtype)):
+        arrays = any(isinstance(x, np.ndarray) for x in args)
+        raise CannotCaptureError(f"it gives another number each time{', or with Tensors for arrays' * arrays}")
+    with around.seen_through() as looked, undrawn(around.generators, drawn):
         second = Record(function, given, names)
     first.check_same(second, around.original)
     recorder = _Recorder(first, {x: place for place, x in enumerate(given) if isinstance(x, Node)})
@@ -113,7 +125,19 @@ def _stand_in(x: Any) -> Any:
     """An argument as a Tensor that nothing else can be: one given twice, or met around the function, is told apart."""
     if isinstance(x, Tensor):
         return Tensor._new(x._data, x.requires_grad)
-    return Tensor(x) if isinstance(x, np.ndarray) else x
+    return _Array(x) if isinstance(x, np.ndarray) else x
+
+
+class _Array(Tensor):
+    """A Tensor that stands for an array: what arrays do otherwise belongs in no record."""
+
+
+def _otherwise(name: str) -> Any:
+    return property(lambda self: modes.look(f"an array's {name}"))
+
+
+for _name in ("std", "var", "cumsum", "transpose", "view"):
+    setattr(_Array, _name, _otherwise(_name))
 
 
 class _Recorder:
@@ -409,10 +433,14 @@ def _check_equal(replay: Replay, loss: Tensor, given: Sequence[Any], recorder: _
         raise CannotCaptureError(f"its record cannot be run: {error}") from error
     leaves = [given[target] if isinstance(target, int) else target for target in replay.targets]
     expected = (loss._data, *grad(loss, leaves))
-    single = any(getattr(number, "dtype", None) == np.float32 for number in recorder.program.numbers)
+    tolerance = max(_tolerance(getattr(number, "dtype", None)) for number in recorder.program.numbers)
     for a, b in zip(found, expected, strict=False):  # what checks look at comes last
-        if a.shape != b.shape or a.dtype != b.dtype or not _near(a, b, 1e-5 if single else 1e-10):
+        if a.shape != b.shape or a.dtype != b.dtype or not _near(a, b, tolerance):
             raise CannotCaptureError("its record gives other numbers than the engine")
+
+
+def _tolerance(dtype: Any) -> float:
+    return 1e-5 if dtype == np.float32 else 1e-10
 
 
 def _near(a: Any, b: Any, tolerance: float) -> bool:

@@ -7,8 +7,8 @@ straight-line Python or, by levels, in NumPy.
 
 from __future__ import annotations
 
+import contextlib
 import math
-import operator
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -21,6 +21,7 @@ from microgrid.capture.recorder import CannotCaptureError
 from microgrid.capture.stand_ins import Arguments, Looks, StandIns
 from microgrid.capture.straight_line import written_in_python
 from microgrid.capture.surroundings import Surroundings, TooMuchError, undrawn
+from microgrid.emitter import compiled
 from microgrid.graph import Node, next_number, tool, topological_order
 from microgrid.stepping import debugging
 from microgrid.value import Value
@@ -32,10 +33,6 @@ PATIENCE = 8  # recordings in a row that were not replayed, after which none is 
 WRITES = "it changes its arguments"
 DISAGREES = "its record gives other numbers than the engine"
 SMALL = 300  # operations, below which Python is quicker than NumPy at any rate
-
-numbers_of = operator.attrgetter("_data")
-flags_of = operator.attrgetter("requires_grad")
-marks_of = operator.attrgetter("_extra")
 
 
 class Owner(Protocol):
@@ -73,17 +70,34 @@ class _Replay:
     ) -> None:  # fmt: skip
         self.function, self.source, self.leaves, self.targets = function, source, tuple(leaves), tuple(targets)
         self.fixed, self.around = fixed, around
-        self.outside = tuple([x for x in leaves if isinstance(x, Node)])
-        self.flags = list(map(flags_of, self.outside))
         self.tried = False
+        self._write_out()
         self._recorded_on: Any = None
+
+    def _write_out(self) -> None:
+        """What each replay does around the function, without a loop: there may be many leaves."""
+        scope: dict[str, Any] = {"marked": _marked}
+        names: dict[Any, str] = {}
+        for i, x in enumerate(self.leaves):
+            names[x] = f"values[{x}]" if x.__class__ is int else f"w{i}"
+            scope[f"w{i}"] = x
+        outside = [(x, name) for x, name in names.items() if isinstance(x, Node)]
+        conditions = [f"{name}.requires_grad is {x.requires_grad}" for x, name in outside]
+        conditions += [f"({name}._extra is None or not marked({name}))" for _, name in outside]
+        gradients = [f"g{i}" for i in range(len(self.targets))]
+        adding = [f"    {', '.join(gradients)}, = gradients"]
+        for x, g in zip(self.targets, gradients, strict=True):
+            adding += [f"    leaf = {names[x]}", "    before = leaf._grad"]
+            adding += [f"    leaf._grad = {g} if before is None else before + {g}"]
+        self._alike = compiled("alike", [f"def alike(): return {' and '.join(conditions) or True}"], scope)
+        numbers = ", ".join(f"{names[x]}._data" for x in self.leaves)
+        self._read = compiled("read", [f"def read(values): return [{numbers}]"], scope)
+        self._add = compiled("add", ["def add(values, gradients):", *adding], scope)
 
     def fits(self, given: Arguments) -> bool:
         """Whether what is around the function, the leaves there and the numbers looked at are what they were."""
-        outside = self.outside
         return (
-            list(map(flags_of, outside)) == self.flags
-            and not (any(map(marks_of, outside)) and any(map(_marked, outside)))
+            self._alike()
             and not (given.values and any(map(_marked, given.values)))
             and (not self.fixed or self.fixed == {place: _told_apart(given.numbers[place]) for place in self.fixed})
             and self.around.same()
@@ -91,17 +105,12 @@ class _Replay:
 
     def read(self, given: Arguments) -> list[float]:
         """The numbers of the leaves."""
-        if given.values:
-            return [(given.values[x] if x.__class__ is int else x)._data for x in self.leaves]
-        return list(map(numbers_of, self.leaves))
+        numbers: list[float] = self._read(given.values)
+        return numbers
 
     def hand_out(self, given: Arguments, gradients: Sequence[float]) -> None:
         """Add to the gradients of the leaves."""
-        for leaf, g in zip(self.targets, gradients, strict=True):
-            if leaf.__class__ is int:
-                leaf = given.values[leaf]
-            before = leaf._grad
-            leaf._grad = g if before is None else before + g
+        self._add(given.values, gradients)
 
     def on_other_numbers(self, given: Arguments) -> bool:
         """Whether this call is the first on other numbers than were recorded."""
@@ -213,10 +222,18 @@ class Scalars:
 
     def _recorded(self, given: Arguments, args: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
         """The plain call; and a record of it, unless there is no hope."""
+        before = contents = None
+        if due := self._due(given):
+            with contextlib.suppress(TooMuchError):
+                before = Surroundings((self.owner.function, *given.objects))
+                contents = before.contents()
         loss = self.owner.function(*args, **keywords)
-        return self.first(loss, args, keywords, given)
+        return self.first(loss, args, keywords, given, before, contents) if due else _plain(loss)
 
-    def first(self, loss: Any, args: tuple[Any, ...], keywords: dict[str, Any], given: Arguments | None = None) -> Any:
+    def first(
+        self, loss: Any, args: tuple[Any, ...], keywords: dict[str, Any], given: Arguments | None = None,
+        before: Surroundings | None = None, contents: Any = None,
+    ) -> Any:  # fmt: skip
         """The backward pass of a plain call's loss, and a record of the function, if it can be recorded."""
         with self._lock:
             after = Arguments(args, keywords)
@@ -232,6 +249,8 @@ class Scalars:
                     map(_told_apart, given.numbers)
                 ):
                     raise CannotCaptureError(WRITES)
+                if before is not None and (not before.unchanged() or before.contents() != contents):
+                    raise CannotCaptureError("it changes what stands around it")
                 replay = _record(self.owner, args, keywords, given, order)
                 if not replay.agrees(given, loss, expected):
                     raise CannotCaptureError(DISAGREES)
@@ -246,12 +265,9 @@ class Scalars:
         self._refused.setdefault(given.key, PATIENCE)
         self._seen += given.objects
 
-    def _hopeful(self, given: Arguments, loss: Any) -> bool:
-        """Whether a record is worth trying: what was refused, or never replayed, is tried again ever more rarely."""
-        if modes.special.count or not isinstance(loss, Value) or not loss.requires_grad or not given.exact:
-            return False
-        if any(x.rule is not None or _marked(x) for x in given.values):
-            self.owner.why = "it was given a Value with a history, or with a hook"
+    def _due(self, given: Arguments) -> bool:
+        """Whether a record is to be tried: what was refused, or never replayed, is tried again ever more rarely."""
+        if not given.exact:
             return False
         if given.key in self._refused:
             self._refused[given.key] += 1
@@ -261,6 +277,15 @@ class Scalars:
         self._passed_over += 1
         self.owner.why = f"of {self._idle} records none was replayed: what they depend on changes with each call"
         return self._passed_over > PATIENCE and _power_of_2(self._passed_over)
+
+    def _hopeful(self, given: Arguments, loss: Any) -> bool:
+        """Whether a record of this call can be made at all."""
+        if modes.special.count or not isinstance(loss, Value) or not loss.requires_grad or not given.exact:
+            return False
+        if any(x.rule is not None or _marked(x) for x in given.values):
+            self.owner.why = "it was given a Value with a history, or with a hook"
+            return False
+        return True
 
     def _keep(self, given: Arguments, replay: _Replay) -> None:
         self._seen += given.objects

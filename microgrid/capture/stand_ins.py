@@ -91,7 +91,15 @@ def _computed(function: Callable[..., Any], swapped: bool = False) -> Callable[.
         if other and (isinstance(other[0], Node) or not isinstance(other[0], (Given, float, int))):
             return NotImplemented
         inputs = (*other, self) if swapped else (self, *other)
-        return Given(function(*map(number_of, inputs)), self.looks, function=function, inputs=inputs)
+        number = function(*map(number_of, inputs))
+        if isinstance(number, np.generic):
+            if number.dtype != float:  # it wraps around, or rounds, as Python's numbers do not
+                for x in inputs:
+                    if isinstance(x, Given):
+                        x.look()
+                return number
+            number = number.item()
+        return Given(number, self.looks, function=function, inputs=inputs)
 
     return computed
 
@@ -174,7 +182,7 @@ class Arguments:
         if kind in NUMBERS:
             self.numbers.append(x)
             self.check_size((x,), {kind})
-            return "number"
+            return kind
         if kind in SEQUENCES:
             return self.sequence(x, kind)
         if kind is Value:
@@ -187,7 +195,7 @@ class Arguments:
             return "array", x.shape, x.dtype
         if isinstance(x, (np.floating, np.integer)):
             self.numbers.append(x.item())
-            return "number"
+            return kind
         if x is None or kind in (bool, str, bytes):
             return kind, x
         if kind is dict:
@@ -201,7 +209,7 @@ class Arguments:
         if kinds <= NUMBERS:
             self.numbers += x
             self.check_size(x, kinds)
-            return kind, len(x)
+            return kind, len(x), kinds.pop() if len(kinds) == 1 else tuple(map(type, x))
         if len(kinds) == 1 and kinds <= SEQUENCES:
             lengths = set(map(len, x))
             if len(lengths) == 1:
@@ -210,7 +218,7 @@ class Arguments:
                 if inner <= NUMBERS:
                     self.numbers += flat
                     self.check_size(flat, inner)
-                    return kind, len(x), *kinds, *lengths
+                    return kind, len(x), *kinds, *lengths, inner.pop() if len(inner) == 1 else tuple(map(type, flat))
         return kind, tuple([self.read(y) for y in x])
 
     def check_size(self, numbers: Sequence[Any], kinds: set[type]) -> None:
@@ -234,7 +242,8 @@ class StandIns:
         if kind in NUMBERS or isinstance(x, (np.floating, np.integer)):
             self.place += 1
             fixed = self.place - 1 in self.fixed
-            return x if fixed else Given(x if kind in NUMBERS else x.item(), self.looks, self.place - 1)
+            x = x.item() if kind is np.float64 else x
+            return x if fixed else Given(x, self.looks, self.place - 1)
         if kind in SEQUENCES:
             return self.contained(kind([self.of(y) for y in x]))
         if kind is dict:

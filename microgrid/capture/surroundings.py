@@ -2,7 +2,8 @@
 
 Its closure, the globals that its code names, its defaults, and what hangs from these: lists and dicts, the attributes
 that some code names, modules with all that they hold, classes, the functions that it calls. Objects are told apart by
-identity, at the speed of C, since every replay asks; arrays that were looked into also by their numbers.
+identity, in one list that is written out for them, since every replay asks; arrays that were looked into also by
+their numbers.
 """
 
 from __future__ import annotations
@@ -11,17 +12,24 @@ import array as arrays
 import builtins
 import contextlib
 import functools
+import io
+import numbers
+import opcode
 import operator
+import pickle
 import sys
+import threading
+import weakref
+import zlib
 from collections import UserDict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import chain
-from types import CellType, CodeType, FunctionType, MappingProxyType, MethodType, ModuleType
+from contextvars import ContextVar
+from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MappingProxyType, ModuleType
 from typing import Any
 
 import numpy as np
 
-from microgrid import sites
+from microgrid import emitter, sites
 from microgrid.graph import Node
 
 __microgrid_machinery__ = True
@@ -32,7 +40,7 @@ SMALL = 1 << 15  # bytes of an array whose numbers are compared at each replay
 EVERYTHING = {"getattr", "vars", "__dict__", "globals", "locals", "eval", "exec", "attrgetter", "methodcaller"}
 FOREIGN = {*sys.stdlib_module_names, "numpy"} - {"__main__"}
 
-CALLS = {arrays.array, deque}  # where modules remember their calls
+CALLS = {arrays.array}  # where modules remember their calls
 
 MAKING = {
     "__init__",
@@ -45,7 +53,25 @@ MAKING = {
     "__annotations__",
 }
 
-Look = Callable[[], Iterable[Any]]
+LEADS = ("__self__", "__func__", "__wrapped__", "func", "args", "keywords", "fget")  # from one of Python's to others
+INSIDE = ("__getitem__", "__float__", "__array__")
+HIDING = (arrays.array, bytearray, memoryview, threading.local, ContextVar, weakref.ref, operator.attrgetter,
+          operator.methodcaller, np.ndarray, io.IOBase)  # fmt: skip
+STEADY = (complex, range, slice, type(...), type(NotImplemented), numbers.Number, np.dtype, np.ufunc, type(np.sum),
+          CodeType, BuiltinFunctionType, type(str.upper), type(int.__add__), BaseException)  # fmt: skip
+# Python's modules whose functions and objects answer the same each time; random numbers are watched by their generators
+UNCHANGING = {"abc", "bisect", "builtins", "cmath", "collections", "contextlib", "copy", "dataclasses", "decimal",
+              "enum", "fractions", "functools", "heapq", "itertools", "logging", "math", "numbers", "operator",
+              "random", "re", "statistics", "string", "textwrap", "thread", "threading", "types", "typing", "uuid",
+              "warnings", "__future__"}  # fmt: skip
+# what reaches past all that can be found from here, or asks the world
+BEYOND = ("eval", "exec", "globals", "__import__", "import_module", "open", "input", "environ", "getenv", "default_rng",
+          "RandomState", "SeedSequence", "SystemRandom", "geterr", "get_printoptions", "getcontext", "loadtxt",
+          "genfromtxt", "fromfile", "memmap")  # fmt: skip
+PEEPING = {"asarray", "asanyarray", "ascontiguousarray", "asfortranarray", "require", "frombuffer", "memoryview"}
+LOADS = {"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"}
+IMPORT = opcode.opmap["IMPORT_NAME"]
+STILL = {tuple, frozenset}  # what they hold is what they held
 
 
 class TooMuchError(Exception):
@@ -63,16 +89,22 @@ class Surroundings:
 
     def __init__(self, function: Any) -> None:
         self.generators: list[Any] = []
-        self._looks: list[Look] = []
+        self._of = function
+        self._looks: list[tuple[str, Any]] = []  # what is asked, as Python says it, of what
+        self._still: list[Any] = []  # what hangs where nothing can be exchanged
         self._numbers: list[tuple[Any, bytes]] = []  # of arrays that were looked into
         self._waiting: list[Any] = [function]
         self._met: dict[int, Any] = {}
         self._names: set[str] = {"forward"}  # what code around here asks of objects, and what nn's asks of modules
+        self._loaded: set[str] = set()  # of these, what is no attribute of anything
+        self._hidden: dict[int, Any] = {}  # builtins that a global of their name would hide, by where it would be
         self._places: list[tuple[Any, Any]] = []  # where something hangs that can be exchanged: an owner, and a key
+        self._nodes: list[Node] = []
         self._fixed: list[Any] = []  # arrays that hang elsewhere
         self._exchanged: dict[Any, Any] = {}  # arrays that told, by what they look at
         self._owners: list[tuple[dict[str, Any] | MappingProxyType[str, Any], set[str]]] = []
         self._walk()
+        self._now: Callable[[], list[Any]] = _written_out(self._looks)
         self.remember()
 
     def remember(self) -> None:
@@ -95,23 +127,36 @@ class Surroundings:
             and (not self._numbers or all(_bits(array) == bits for array, bits in self._numbers))
         )
 
+    def contents(self) -> list[int]:
+        """Checksums of all arrays around the function."""
+        arrays = [x for x in self.arrays().values() if x.nbytes and not x.dtype.hasobject]
+        return [zlib.crc32(np.ascontiguousarray(x).view(np.uint8).data) for x in arrays]
+
     def alike(self, other: Surroundings) -> bool:
         """Whether nothing differs but what modules remember of their calls, for `Module.calls()`."""
-        mine, others = ([x for x in around._seen if x.__class__ not in CALLS] for around in (self, other))
+        mine, others = ([x for x in around._seen if not _of_calls(x)] for around in (self, other))
         return len(mine) == len(others) and all(map(operator.is_, mine, others)) and not other._numbers
+
+    def unchanged(self) -> bool:
+        """Whether all is what it was, but for what modules remember of their calls."""
+        try:
+            return self.same() or Surroundings(self._of).alike(self)
+        except TooMuchError:
+            return False
 
     def arrays(self) -> dict[int, Any]:
         """The arrays among it, by identity."""
-        return {id(x): x for x in self._seen if x.__class__ is np.ndarray}
+        return {id(x): x for x in (*self._seen, *self._still) if x.__class__ is np.ndarray}
 
     def nodes(self) -> list[Node]:
         """The Tensors and Values among it."""
-        return [x for x in self._seen if isinstance(x, Node)]
+        return [x for x in (*self._seen, *self._still) if isinstance(x, Node)]
 
     @contextlib.contextmanager
     def seen_through(self) -> Iterator[dict[int, Any]]:
         """Have arrays tell when they are looked into: those that were, by identity."""
-        looked = {id(x): x for x in self._fixed}
+        fixed = self.arrays().values() if not PEEPING.isdisjoint(self._names) else self._fixed
+        looked = {id(x): x for x in fixed}
         exchanged = []
         for owner, key in self._places:
             try:
@@ -143,12 +188,11 @@ class Surroundings:
         for key, array in self.arrays().items():
             if key in watched or not (key in looked or (key not in known and array.nbytes <= SMALL)):
                 continue
+            if array.dtype.hasobject:
+                raise TooMuchError("an array of objects stands around it, which nobody can watch")
             if array.nbytes > SMALL:
                 raise TooMuchError(f"it looks into an array around it, of {array.nbytes} bytes")
             self._numbers.append((array, _bits(array)))
-
-    def _now(self) -> list[Any]:
-        return [*chain.from_iterable(map(operator.call, self._looks))]
 
     # ------------------------------------------------------------------ finding it
 
@@ -162,64 +206,94 @@ class Surroundings:
                 if len(self._met) > FEW:
                     raise TooMuchError(f"more than {FEW} objects stand around it")
             for owner, known in self._owners:  # of objects only what some code names: and more code was met since
-                every = owner.__class__ is dict and "__name__" not in owner and not EVERYTHING.isdisjoint(self._names)
+                every = owner.__class__ is dict and not EVERYTHING.isdisjoint(self._names)
                 named = [name for name in owner if (every or name in self._names) and name not in known]
                 if named:
                     known.update(named)
-                    self._looks.append(functools.partial(_named, owner, named))
+                    self._looks += [(f"{{}}.get({name!r})", owner) for name in named]
                     self._waiting += [owner[name] for name in named]
                     self._places += [(owner, name) for name in named]
             if not self._waiting:
-                return
+                break
+        for name in BEYOND:
+            if name in (self._loaded if hasattr(builtins, name) else self._names):
+                raise TooMuchError(f"it uses {name}, whose answers may change")
+        for scope, names in self._hidden.values():
+            self._looks += [(f"{{}}.keys().isdisjoint({tuple(sorted(names))})", scope)] * bool(names)
+        asked = [name for name in ("requires_grad", "name") if name in self._names]
+        self._looks += [(f"{{}}.{name}", node) for node in self._nodes for name in asked]
 
     def _meet(self, x: Any) -> None:
         kind = type(x)
-        if kind in (float, int, str, bool, bytes, type(None), np.ndarray) or isinstance(x, Node):
-            return
-        if hasattr(x, "bit_generator"):
+        if isinstance(x, Node):
+            self._nodes.append(x)
+        elif any(hasattr(kind, name) for name in ("bit_generator", "getstate", "get_state")):
             self.generators.append(x)
-        elif kind is MethodType:
-            self._waiting += [x.__func__, x.__self__]
-        elif isinstance(x, functools.partial):
-            self._waiting += [x.func, x.args, x.keywords]
+            states((x,))
         elif kind is FunctionType:
             self._function(x)
-        elif isinstance(x, (list, tuple, set, frozenset)):
-            self._looks.append(x.__iter__)
-            self._waiting += x
-            if isinstance(x, list):
-                self._places += [(x, i) for i in range(len(x))]
-            else:
-                self._fixed += [array for array in x if array.__class__ is np.ndarray]
-        elif isinstance(x, dict):
-            self._looks += [x.keys, x.values]
-            self._waiting += x.values()
-            self._places += [(x, key) for key in x]
-        elif isinstance(x, (staticmethod, classmethod)):
-            self._waiting.append(x.__func__)
-        elif isinstance(x, property):
-            self._waiting += [x.fget]
+        elif isinstance(x, (list, tuple, set, frozenset, dict, MappingProxyType, deque)):
+            self._container(x)
         elif isinstance(x, UserDict):  # the hooks of a module, say
             self._waiting.append(x.data)
+            self._attributes(x)
         elif isinstance(x, ModuleType):
-            if not _machinery(x.__name__, vars(x)):
+            if _foreign(x.__name__, vars(x)):
+                _refuse_changing(x.__name__, x.__name__)
+            elif not _machinery(x.__name__, vars(x)):
                 self._owners.append((vars(x), set()))
         elif isinstance(x, type):
             self._class(x)
-        elif hasattr(x, "named_parameters") and hasattr(x, "modules"):
+        elif hasattr(kind, "named_parameters") and hasattr(kind, "modules"):
             self._module(x)
-        elif hasattr(x, "__dict__"):
-            self._looks.append(vars(x).keys)  # an attribute that comes later hides one of the class
-            self._owners.append((vars(x), set()))
-            self._waiting.append(kind)
+        elif kind not in PLAIN and kind not in (np.ndarray, object):
+            self._object(x, kind)
 
+    def _container(self, x: Any) -> None:
+        """What holds other things, and what a class that is made of it adds."""
+        if type(x) in STILL:
+            self._still += x
+        elif hasattr(x, "keys"):
+            self._looks += [("*{}.keys()", x), ("*{}.values()", x)]
+        else:
+            self._looks.append(("*{}", x))
+        self._waiting += x.values() if hasattr(x, "keys") else x
+        if isinstance(x, (list, dict)):
+            self._places += [(x, key) for key in (x if isinstance(x, dict) else range(len(x)))]
+        else:
+            self._fixed += [array for array in x if array.__class__ is np.ndarray]
+        if type(x).__module__ not in ("builtins", "collections"):
+            self._attributes(x)
+
+    def _object(self, x: Any, kind: type) -> None:
+        """Any other object: what it leads to, its attributes; or it is one that nobody can watch."""
+        root, seen = kind.__module__.partition(".")[0], True
+        if root in FOREIGN:
+            leads = [getattr(x, name) for name in LEADS if hasattr(x, name)]
+            self._waiting += leads
+            seen = bool(leads) or isinstance(x, STEADY) or (root != "builtins" and root.lstrip("_") in UNCHANGING)
+        elif _foreign(kind.__module__, vars(sys.modules.get(kind.__module__, builtins))):
+            seen = not any(hasattr(kind, name) for name in INSIDE)  # data frames and the like
+        if not seen or isinstance(x, HIDING) or hasattr(kind, "__next__"):
+            raise TooMuchError(f"a {kind.__name__} stands around it, which nobody can watch")
+        if root not in FOREIGN or root == "types":
+            self._attributes(x)
+
+    def _attributes(self, x: Any) -> None:
+        kind, held = type(x), _held(x)
+        if held is not None:
+            self._looks.append(("*{}.keys()", held))  # an attribute that comes later hides one of the class
+            self._owners.append((held, set()))
         slots = [name for base in kind.__mro__ for name in _listed(vars(base).get("__slots__", ()))]
-        if slots and not _machinery(kind.__module__, vars(sys.modules.get(kind.__module__, builtins))):
-            self._looks.append(functools.partial(_held, x, slots))
-            self._waiting += [*_held(x, slots), kind]
+        if not _machinery(kind.__module__, vars(sys.modules.get(kind.__module__, builtins))):
+            self._looks += [(f"getattr({{}}, {name!r}, None)", x) for name in slots]
+            self._waiting += [getattr(x, name, None) for name in slots]
+        self._waiting.append(kind)
 
     def _function(self, function: FunctionType) -> None:
         scope = function.__globals__
+        if _foreign(function.__module__, scope):
+            _refuse_changing(function.__module__, function.__name__)
         if _machinery(function.__module__, scope) and not function.__closure__:
             return
         cells, codes = function.__closure__ or (), [function.__code__]
@@ -227,27 +301,37 @@ class Surroundings:
             codes += [x for x in code.co_consts if isinstance(x, CodeType)]
         names = {name for code in codes for name in code.co_names}
         self._names |= names
-        read = [name for name in sorted(names) if name in scope or name in vars(builtins)]
-        self._looks.append(functools.partial(map, scope.get, read))
-        self._looks.append(functools.partial(_parts, function))
+        loaded = {name for code in codes for name in _loaded(code)}
+        self._loaded |= loaded
+        if any(IMPORT in code.co_code[::2] for code in codes):
+            self._waiting += [sys.modules.get(name) for name in names]
+        read = [name for name in sorted(loaded) if name in scope]
+        self._looks += [(f"{{}}.get({name!r})", scope) for name in read]
+        hidden = {name for name in loaded if name not in scope and name in vars(builtins)}
+        self._hidden.setdefault(id(scope), (scope, set()))[1].update(hidden)
+        self._looks += [(f"{{}}.{part}", function) for part in ("__code__", "__defaults__", "__kwdefaults__")]
         filled = [cell for cell in cells if _filled(cell)]
-        if filled:
-            self._looks.append(functools.partial(map, operator.attrgetter("cell_contents"), filled))
+        self._looks += [("{}.cell_contents", cell) for cell in filled]
         self._waiting += [cell.cell_contents for cell in filled]
-        self._waiting += [scope[name] for name in read if name in scope]
-        self._places += [(cell, None) for cell in filled] + [(scope, name) for name in read if name in scope]
+        self._waiting += [scope[name] for name in read]
+        self._places += [(cell, None) for cell in filled] + [(scope, name) for name in read]
         self._waiting += [function.__defaults__, function.__kwdefaults__]
+        self._looks.append(("*{}.keys()" if vars(function) else "len({})", vars(function)))
+        self._owners.append((vars(function), set()))
         self._waiting.append(getattr(function, "__wrapped__", None))
 
     def _module(self, module: Any) -> None:
         """A module, nn's or one like it: all that it holds, and the code of its class, if that is a user's."""
         held = vars(module)
-        self._looks.append(held.values)
-        self._waiting += held.values()
+        self._looks.append(("*{}.values()", held))
+        self._waiting += [x for name, x in held.items() if type(x) not in CALLS]
         self._places += [(held, name) for name in held]
         self._waiting.append(type(module))
 
     def _class(self, kind: type) -> None:
+        if _foreign(kind.__module__, vars(sys.modules.get(kind.__module__, builtins))):
+            _refuse_changing(kind.__module__, kind.__name__)
+        self._waiting.append(type(kind))
         for base in kind.__mro__:
             if not _machinery(base.__module__, vars(sys.modules.get(base.__module__, builtins))):
                 self._owners.append((vars(base), set()))
@@ -344,20 +428,45 @@ def _machinery(name: str | None, scope: Any) -> bool:
     return any(folder in (scope.get("__file__") or "") for folder in ("site-packages", "dist-packages"))
 
 
-def _named(owner: Any, names: Sequence[str]) -> list[Any]:
-    return [owner.get(name) for name in names]
+def _loaded(code: CodeType) -> set[Any]:
+    """The globals and builtins that it names, where `co_names` has the attributes as well."""
+    import dis  # here, since it takes a while to import
+
+    return {x.argval for x in dis.get_instructions(code) if x.opname in LOADS}
+
+
+def _foreign(name: str | None, scope: Any) -> bool:
+    """Whether it is Python's or an installed one."""
+    return sites.MARK not in scope and _machinery(name, scope)
+
+
+def _refuse_changing(module: str, name: str) -> None:
+    root = module.partition(".")[0]
+    if root in sys.stdlib_module_names and root.lstrip("_") not in UNCHANGING:
+        raise TooMuchError(f"it uses {name}, whose answers may change")
+
+
+def _of_calls(x: Any) -> bool:
+    return x.__class__ in CALLS or (x.__class__ is str and x in ("_calls", "_forgotten"))
+
+
+def _held(x: Any) -> Any:
+    try:
+        return object.__getattribute__(x, "__dict__")
+    except AttributeError:
+        return None
 
 
 def _listed(slots: Any) -> Iterable[str]:
     return (slots,) if isinstance(slots, str) else slots
 
 
-def _held(x: Any, slots: Sequence[str]) -> list[Any]:
-    return [getattr(x, name, None) for name in slots]
-
-
-def _parts(function: Any) -> tuple[Any, ...]:
-    return function.__code__, function.__defaults__, function.__kwdefaults__
+def _written_out(looks: Sequence[tuple[str, Any]]) -> Callable[[], list[Any]]:
+    """One list of what these looks see."""
+    places: dict[int, str] = {}
+    seen = dict.fromkeys(look.replace("{}", places.setdefault(id(x), f"x{len(places)}"), 1) for look, x in looks)
+    scope = {places[id(x)]: x for _, x in looks}
+    return emitter.compiled("surroundings", [f"def surroundings(): return [{', '.join(seen)}]"], scope)
 
 
 def _filled(cell: Any) -> bool:
@@ -376,18 +485,40 @@ def _bits(array: Any) -> bytes:
 # -------------------------------------------------------------------------------------------- random numbers
 
 
+def states(generators: Sequence[Any]) -> list[tuple[Callable[[Any], None], Any]]:
+    """What these generators stand at, and Python's and NumPy's global ones, each with what puts it there again."""
+    found: list[tuple[Callable[[Any], None], Any]] = []
+    for x in (*generators, *filter(None, map(sys.modules.get, ("random", "numpy.random")))):
+        if hasattr(x, "getstate"):
+            try:
+                found.append((x.setstate, x.getstate()))
+            except NotImplementedError:
+                raise TooMuchError(f"a {type(x).__name__} stands around it, which nobody can watch") from None
+        elif hasattr(x, "get_state"):
+            found.append((x.set_state, x.get_state()))
+        else:
+            found.append((functools.partial(setattr, x.bit_generator, "state"), x.bit_generator.state))
+    return found
+
+
 @contextlib.contextmanager
-def undrawn(generators: Sequence[Any]) -> Iterator[None]:
-    """Whatever is drawn inside, the generators, Python's and NumPy's global ones too, go on as if it had not been."""
-    states = [(x.bit_generator, x.bit_generator.state) for x in generators]
-    python, numpy = sys.modules.get("random"), sys.modules.get("numpy.random")
-    before = python and python.getstate(), numpy and numpy.get_state()
+def undrawn(generators: Sequence[Any], start: Sequence[Any] = ()) -> Iterator[None]:
+    """Random numbers stand where they stood at the start, and afterwards where they stand now.
+
+    Raises
+    ------
+    TooMuchError
+        If some were drawn.
+    """
+    now = states(generators)
+    before = [state for _, state in start or now]
+    for put, state in start:
+        put(state)
     try:
         yield
     finally:
-        for source, state in states:
-            source.state = state
-        if python:
-            python.setstate(before[0])
-        if numpy:
-            numpy.set_state(before[1])
+        after = [state for _, state in states(generators)]
+        for put, state in now:
+            put(state)
+    if pickle.dumps(after) != pickle.dumps(before):
+        raise TooMuchError("it draws random numbers")

@@ -13,16 +13,20 @@ from microgrid import sites
 
 __microgrid_machinery__ = True
 
-# Patterns: all but microgrid.rules, and what it calls between rules.
-MACHINERY = ("microgrid", "microgrid.[!r]*", "microgrid.rule", "contextlib", "numpy", "numpy.*")
+# Patterns: all but microgrid.rules, what it calls between rules, and what the first call of an operation calls.
+MACHINERY = (
+    "microgrid", "microgrid.[!r]*", "microgrid.rule", "contextlib", "numpy", "numpy.*",
+    "abc", "collections.abc", "enum", "functools", "re", "re.*", "weakref",
+    "importlib", "importlib.*", "_frozen_importlib*", "_distutils_hack*",
+)  # fmt: skip
 
 
-def debugger() -> Any:
+def debugger(tracer: Any = None) -> Any:
     """The debugger that traces this thread: a `bdb.Bdb`, or its name; None without one, or under anything else.
 
-    Coverage tools and profilers trace as well, and are none.
+    Coverage tools and profilers trace as well, and are none. A tracer may be given that is set aside for a moment.
     """
-    tracer = sys.gettrace()
+    tracer = tracer or sys.gettrace()
     owner = getattr(tracer, "__self__", None)
     bdb = sys.modules.get("bdb")
     if bdb is not None and isinstance(owner, bdb.Bdb):
@@ -70,7 +74,10 @@ def skip_machinery() -> None:
 
     Breakpoints in the engine still stop it. Not if `MICROGRID_STEP=0` is in the environment.
     """
-    attached = debugger()
+    _skip_machinery(debugger())
+
+
+def _skip_machinery(attached: Any) -> None:
     if is_bdb(attached) and hasattr(attached, "skip") and not off():
         attached.skip = {*(attached.skip or ()), *MACHINERY}
 
@@ -83,13 +90,20 @@ def step_over(stepping: bool = False) -> bool:
     stepping : bool, optional
         It would be, had `leave` not held it back.
     """
-    attached = debugger()
-    if not is_bdb(attached) or (attached.stopframe is not None and not stepping):
-        return False
-    frame = sites.user_frame(sys._getframe(1))
-    _command(attached, frame, lambda: attached.set_next(frame))
-    skip_machinery()
-    return True
+    tracer = sys.gettrace()
+    if hasattr(getattr(tracer, "__self__", None), "set_next"):
+        sys.settrace(None)  # one that is attached late does not skip the engine yet, and would stop at every line here
+    try:
+        attached = debugger(tracer)
+        if not is_bdb(attached) or (attached.stopframe is not None and not stepping):
+            return False
+        frame = sites.user_frame(sys._getframe(1))
+        _command(attached, frame, lambda: attached.set_next(frame))
+        _skip_machinery(attached)
+        return True
+    finally:
+        if tracer is not None:
+            sys.settrace(tracer)
 
 
 def begin_anew(frame: FrameType) -> None:

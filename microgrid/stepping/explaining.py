@@ -117,7 +117,8 @@ def explain(root: Node | Tape, gradient: Any = None, *, params: Any = None) -> E
         lines += [f"    {_handed(names[step.node], step, c, L, width)}" for c in step.contributions]
     leaves = [node for node in tape.labels if not node.inputs and tape.changes(node)]
     if leaves:
-        lines += ["", "So, in sum:", *(f"    {_sum(node, tape, L)}" for node in leaves)]
+        totals = tape.before(len(tape))
+        lines += ["", "So, in sum:", *(f"    {_sum(node, tape, L, totals[tape.labels[node]])}" for node in leaves)]
     return Explanation("\n".join(lines))
 
 
@@ -135,10 +136,9 @@ def _handed(name: str, step: Step, c: Contribution, L: str, width: int) -> str:
     return _columns(f"{into} += {product} = {brief(c.value)}", words, 56)
 
 
-def _sum(node: Any, tape: Tape, L: str) -> str:
+def _sum(node: Any, tape: Tape, L: str, total: Any) -> str:
     """A leaf's gradient, as the sum of its contributions."""
     changes = tape.changes(node)
-    total = tape.before(len(tape))[tape.labels[node]]
     shares = [change.contribution.value for change in changes]
     if not shape(total):
         parts = " + ".join(map(brief, shares[:8])).replace("+ -", "- ") + (" + ..." if len(shares) > 8 else "")

@@ -12,6 +12,7 @@ multiply 1.0 [('x', 3.0, 3.0), ('x', 3.0, 3.0)]
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from types import CodeType
@@ -396,16 +397,21 @@ class Names:
             taken.add(label)
             self.labels[node] = label
         self._calls = sorted(_calls(params), key=lambda call: (call[0], -call[1]))
+        self._begun = [begun for begun, _, _ in self._calls]
+        self._outer: list[int] = []  # for each call the last one before it that had not ended, -1 without one
+        open_calls = list[int]()
+        for place, begun in enumerate(self._begun):
+            while open_calls and self._calls[open_calls[-1]][1] <= begun:
+                open_calls.pop()
+            self._outer.append(open_calls[-1] if open_calls else -1)
+            open_calls.append(place)
 
     def module(self, node: Node) -> str:
         """The path of the innermost module in whose call the node was made."""
-        made, path = node._number, ""
-        for begun, ended, name in self._calls:
-            if begun > made:
-                break
-            if made < ended:
-                path = name  # a later beginning is further inside
-        return path
+        place = bisect_right(self._begun, node._number) - 1  # the last call that had begun
+        while place >= 0 and self._calls[place][1] <= node._number:
+            place = self._outer[place]
+        return self._calls[place][2] if place >= 0 else ""
 
 
 def _named(params: Any) -> dict[Node, str]:

@@ -130,13 +130,16 @@ class Tape(Sequence[Step]):
         KeyError
             If it is no node of the graph.
         """
-        node = self.node(node)
-        return [
-            Change(step.index, c.before, c.after, c)
-            for step in self._steps
-            for c in step.contributions
-            if c.input is node
-        ]
+        return list(self._changes.get(self.node(node), ()))
+
+    @cached_property
+    def _changes(self) -> dict[Any, list[Change]]:
+        """For each node every change of its gradient."""
+        found: dict[Any, list[Change]] = {}
+        for step in self._steps:
+            for c in step.contributions:
+                found.setdefault(c.input, []).append(Change(step.index, c.before, c.after, c))
+        return found
 
     def step_of(self, node: Any) -> Step | None:
         """The step in which a node hands its gradient on; None for a leaf, and where the pass did not reach it."""
@@ -198,7 +201,7 @@ class Tape(Sequence[Step]):
         OSError
             If it cannot be read.
         """
-        with open(path, "rb") as file:
+        with open(os.fspath(path), "rb") as file:  # of a number it would read an open file
             content = file.read()
         try:
             root, seed, labels, values, steps, hooked = tape_files.read(content)

@@ -22,6 +22,7 @@ __microgrid_machinery__ = True
 
 FORMAT = "microgrid tape"
 VERSION = 1
+LONGEST = 10_000  # lines of one expression
 
 
 class Recorded:
@@ -182,7 +183,11 @@ def _site(of: list[Any] | None) -> sites.Site | None:
     if of is None:
         return None
     kinds = [type(x) for x in of]
-    if kinds[:1] + kinds[1:2] + kinds[5:] != [str, int, str] or not {*kinds[2:5]} <= {int, type(None)}:
+    right = kinds[:1] + kinds[1:2] + kinds[5:] == [str, int, str] and {*kinds[2:5]} <= {int, type(None)}
+    if right:
+        line, last, *columns = of[1], of[1] if of[2] is None else of[2], *of[3:5]
+        right = 0 < line <= last < line + LONGEST and all(column is None or column >= 0 for column in columns)
+    if not right:
         raise ValueError(f"'site' is {of!r:.60}, and should be a file, a line and so on")
     return sites.Site(*of)
 

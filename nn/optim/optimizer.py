@@ -172,7 +172,8 @@ class Optimizer:
         ValueError, TypeError
             If a setting was changed to one out of range or of another type; nothing has moved then.
         """
-        modes.look("a step of an optimizer")
+        if modes.special.count:
+            modes.look("a step of an optimizer")
         loss = None
         if closure is not None:
             with mg.enable_grad():
@@ -184,11 +185,12 @@ class Optimizer:
 
     def _settings(self, place: int, group: Group) -> Group:
         """The settings of a group, checked where they are not those of the last step."""
-        met, settings = self._met.get(place, (None, {}))
-        if met != group:
-            settings = self.settings(group)
-            if not any(isinstance(value, list) for name, value in group.items() if name != "params"):
-                self._met[place] = dict(group), settings  # what is no list cannot change unseen
+        met = self._met.get(place)
+        if met is not None and met[0] == group:
+            return met[1]
+        settings = self.settings(group)
+        if not any(isinstance(value, list) for name, value in group.items() if name != "params"):
+            self._met[place] = dict(group), settings  # what is no list cannot change unseen
         return settings
 
     def _move(self, groups: list[Group]) -> None:
@@ -202,9 +204,9 @@ class Optimizer:
 
     def _moved_in_a_row(self, place: int, settings: Group) -> bool:
         """Move the parameters of a group together; False, with nothing done, where they are moved one by one."""
-        row = self._rows.get(place)
-        if row is None or not row.is_of(settings["params"]):
-            row = self._rows[place] = Row(settings["params"])
+        row, parameters = self._rows.get(place), settings["params"]
+        if row is None or not row.is_of(parameters):
+            row = self._rows[place] = Row(parameters)
         g = row.gather(self.state)
         if g is None:
             return False

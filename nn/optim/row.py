@@ -7,15 +7,16 @@ at the next step, and every step gives what the parameters one by one would give
 
 from __future__ import annotations
 
+import functools
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
 import numpy as np
 
 import microgrid as mg
-from microgrid import stale
+from microgrid import emitter, stale
 from microgrid.capture.arena import flat_of
 from microgrid.graph import next_number
 
@@ -59,28 +60,58 @@ class Row:
 
     def is_of(self, parameters: Sequence[mg.Tensor]) -> bool:
         """Whether it is the row of these parameters."""
-        return len(parameters) == len(self.parameters) and not any(map(operator.is_not, parameters, self.parameters))
+        return len(parameters) == len(self.parameters) and all(map(operator.is_, parameters, self.parameters))
 
     def split(self, row: Any) -> list[Any]:
         """For each parameter a view, in its shape."""
         return [row[place] if len(shape) == 1 else row[place].reshape(shape) for place, shape in self.places]
 
+    # Done at each step and written out, as many lines and no loop
+
+    @functools.cached_property
+    def _look(self) -> Callable[[list[Any]], tuple[tuple[Any, ...], bool]]:
+        """The gradients, and whether the parameters hold these parts."""
+        names = range(len(self.places))
+        lines = [
+            "def looked(parts):",
+            f"    {', '.join(f'part{i}' for i in names)}, = parts",
+            f"    return ({', '.join(f'p{i}._grad' for i in names)},), "
+            + " and ".join(f"p{i}._data is part{i}" for i in names),
+        ]
+        return emitter.compiled("looked", lines, self._named())
+
+    @functools.cached_property
+    def _renew(self) -> Callable[[Any], list[Any]]:
+        """`split`, and what `Tensor._replace` does to each parameter with its part."""
+        lines = ["def renewed(row):"]
+        for i, (place, shape) in enumerate(self.places):
+            part = f"row[{place.start}:{place.stop}]" + ("" if len(shape) == 1 else f".reshape({shape})")
+            lines += [
+                f"    p{i}._data = part{i} = {part}",
+                f"    p{i}._number = number = next_number()",
+                f"    if p{i}._extra is not None: p{i}._extra.pop('handed', None)",
+            ]
+        lines += ["    last.write = number", f"    return [{', '.join(f'part{i}' for i in range(len(self.places)))}]"]
+        return emitter.compiled("renewed", lines, self._named() | {"next_number": next_number, "last": stale.last})
+
+    def _named(self) -> dict[str, Any]:
+        return {f"p{i}": parameter for i, parameter in enumerate(self.parameters)}
+
     def gather(self, states: Mapping[mg.Tensor, dict[str, Any]]) -> Any:
         """Bring the row up to what the parameters and their states hold now, and give their gradients in a row.
 
-        None where they cannot go together (a parameter has no gradient, or states differ in kind or age), and where
-        nothing is remembered and the gradients are scattered: two or three calls a parameter are as quick as a row.
+        None where they cannot go together: a parameter has no gradient, or states differ in kind or age.
         """
-        gradients = [p._grad for p in self.parameters]
+        gradients, in_place = self._look(self.parts)
         whole = flat_of(gradients)  # of a replayed step they stand in a row already
-        if whole is None and not (self.worthwhile and states[self.parameters[0]]):
+        if whole is None and not (self.worthwhile and all(g.__class__ is np.ndarray for g in gradients)):
             return None
-        if whole is None and not all(g.__class__ is np.ndarray for g in gradients):
-            return None
-        held, own = [p._data for p in self.parameters], [states[parameter] for parameter in self.parameters]
-        if (self.state or any(own)) and any(map(_differs, own, self.left)) and not self._read(own):
-            return None
-        if any(map(operator.is_not, held, self.parts)):
+        if self.state or any(states.values()):
+            own = [states[parameter] for parameter in self.parameters]
+            if any(map(_differs, own, self.left)) and not self._read(own):
+                return None
+        if not in_place:
+            held = [parameter._data for parameter in self.parameters]
             if [(x.dtype, x.shape) for x in held] != [(self.dtype, shape) for _, shape in self.places]:
                 return None
             self.numbers = np.concatenate(held, None)
@@ -104,8 +135,7 @@ class Row:
 
     def hand_out(self, numbers: Any, states: Mapping[mg.Tensor, dict[str, Any]]) -> None:
         """Give every parameter its part of the row's next numbers, and its state its part of the row's state."""
-        self.numbers, self.parts = numbers, self.split(numbers)
-        stale.rewritten(self.parameters, self.parts, next_number)
+        self.numbers, self.parts = numbers, self._renew(numbers)
         for name, whole in self.state.items():
             if whole.__class__ is not np.ndarray:
                 for parameter in self.parameters:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -655,6 +656,34 @@ def test_fit_is_the_loop_written_out(p: float) -> None:
         else:
             found.append(_by_hand(model, nn.BCEWithLogitsLoss(), optimizer, 6, X, Y))
     np.testing.assert_allclose(*found, rtol=1e-12)
+
+
+class OwnModel(nn.Module):
+    """A model that is not of `nn`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(2, 1, rng=0)
+
+    def forward(self, x: Any) -> Any:
+        return self.layer(x)
+
+
+@pytest.mark.parametrize("backend", [None, "numpy", pytest.param("c", marks=pytest.mark.compiler)])
+def test_a_backend_that_is_asked_for(backend: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same weights; the steps of one's own model are replayed where one says so, and only then."""
+    monkeypatch.setenv("MICROGRID_CACHE", str(tmp_path / "cache"))
+    made, compile_ = [], mg.compile
+    monkeypatch.setattr(mg, "compile", lambda f, **words: made.append(compile_(f, **words)) or made[-1])
+    model, by_hand = OwnModel(), OwnModel()
+    history = fit(model, epochs=30, backend=backend)
+    np.testing.assert_allclose(history.loss, _by_hand(by_hand, LOSS, sgd(by_hand), 30, X, Y), rtol=1e-12)
+    for p, q in zip(model.parameters(), by_hand.parameters(), strict=True):
+        np.testing.assert_allclose(p.tolist(), q.tolist(), rtol=1e-12)
+    assert [step.replays for step in made] == ([] if backend is None else [29])
+    assert all(("void run_0" in step.source) == (backend == "c") for step in made)
+    with pytest.raises(ValueError, match=r"backend: expected one of .* got 'fortran', at test_train.py"):
+        fit(model, backend="fortran")
 
 
 def test_what_a_callback_changes_counts() -> None:

@@ -369,3 +369,24 @@ def test_the_chain_of_the_notes_is_drawn_in_its_order() -> None:
 
 def names_of_input(layer: int) -> str:
     return "X" if layer == 1 else f"A[{layer - 1}]"
+
+
+def test_a_picture_of_old_and_new_numbers_says_so() -> None:
+    """After an optimizer's step the weights are new, and what was computed from them is not."""
+    w = mg.Tensor([1.0, 2.0], requires_grad=True, name="w")
+    loss = ((w * w).sum() * 2.0).log()
+    loss.backward()
+    assert viz.graph(loss).caption == ""
+    nn.optim.SGD([w], lr=0.1).step()
+    graph = viz.graph(loss)
+    assert graph.remarks == ("Computed before an optimizer or the user wrote new numbers: 1 node",)
+    assert all(graph.caption in text for text in (graph.svg(), graph.text(), graph.html()))
+    assert viz.graph((w * w).sum()).caption == ""
+    x = mg.Value(2.0)
+    y = x * x
+    x.data = 3.0
+    assert len(viz.graph(y).remarks) == 1
+    t = mg.Tensor([1.0], requires_grad=True)
+    u = t * t
+    t.data[0] = 5.0
+    assert len(viz.graph(u).remarks) == 1

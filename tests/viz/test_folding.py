@@ -1,5 +1,7 @@
 """Folding: what is drawn as one node, in which order, in words; that it always fits; that nothing is lost."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -56,13 +58,24 @@ def test_the_steps_come_in_their_order() -> None:
     assert sorted(order, key=words.index) == order
 
 
-def test_constants_are_printed_where_they_are_used() -> None:
+def test_constants_are_printed_inside_what_uses_them() -> None:
     x, c = mg.Value(2.0, name="x"), mg.Tensor([1.0], name="c")
     y = x * c + mg.Tensor([0.25, 0.5])
     graph = viz.graph(y, detail="constants")
     assert [node.title for node in graph.nodes] == ["x", "• * c", "y = • + [0.2500, 0.5000]"]
-    assert graph.folded == ("2 constants printed where used",)
+    assert graph.folded == ("2 constants inside what uses them",)
     consistent(graph, 5)
+
+
+def test_data_that_cannot_be_printed_are_drawn() -> None:
+    """A module that is one node would hide what it was computed from."""
+    model = nn.MLP(3, [4, 4, 1], rng=0)
+    loss = (model(mg.Tensor(np.ones((5, 3)), name="X")) * mg.Tensor([[2.0]], name="scale")).sum()
+    graph = viz.graph(loss, params=model, max_nodes=6)
+    assert graph.nodes[0].name == "X"
+    assert graph.edges[0].source == "n0"
+    assert graph.folded[0] == "1 constant inside what uses it"
+    assert [node.title for node in graph.nodes if "scale" in node.title] == ["• * scale"]
 
 
 def test_a_sum_of_products_is_one_node() -> None:
@@ -268,6 +281,52 @@ def test_what_is_expanded_shows_its_data() -> None:
     assert not [node for node in graph.nodes if node.kind == "input"]
 
 
+@pytest.mark.parametrize(("count", "words"), [
+    (1, "each Plus0 one node"), (2, "each Plus0 and Plus1 one node"), (3, "each Plus0, Plus1 and Plus2 one node"),
+    (4, "each Plus0, Plus1, Plus2, … one node"),
+])  # fmt: skip
+def test_kinds_of_modules_are_all_named_or_said_to_be_more(count, words) -> None:
+    def forward(self: nn.Module, x: mg.Tensor) -> mg.Tensor:
+        return mg.exp(mg.tanh(x))
+
+    kinds = [type(f"Plus{k}", (nn.Module,), {"forward": forward}) for k in range(count)]
+    model = nn.Sequential(*(kind() for kind in kinds))
+    graph = viz.graph(model(mg.Tensor(1.0, requires_grad=True)), params=model, max_nodes=count + 1)
+    assert graph.folded[0] == words
+
+
+def test_parameters_and_data_are_never_one_node_that_bears_the_marks_of_either() -> None:
+    weights, data = ([mg.Value(float(k)) for k in range(100)] for _ in range(2))
+    root = mg.tanh(mg.sum([w * x for w, x in zip(weights, data, strict=True)]))
+    graph = viz.graph(root, params={f"w{k}": w for k, w in enumerate(weights)}, max_nodes=6)
+    assert [(node.kind, node.note) for node in graph.nodes[:2]] in (
+        [("parameter", "× 100"), ("input", "× 100")],
+        [("input", "× 100"), ("parameter", "× 100")],
+    )
+
+
+def test_nodes_of_several_lines_are_not_said_to_be_made_at_one() -> None:
+    x = mg.Value(0.5, name="x")
+    same = [mg.sin(x * k) for k in range(30)]
+    others = [mg.sin(x * k) for k in range(30)]
+    (sine,) = [node for node in viz.graph(mg.sum(same), max_nodes=5).nodes if node.operation == "sin"]
+    assert sine.site == str(same[0].site)
+    (sine,) = [node for node in viz.graph(mg.sum(same + others), max_nodes=5).nodes if node.operation == "sin"]
+    assert (sine.note, sine.site) == ("× 60 alike", "")
+
+
+def test_a_pass_that_reached_some_of_what_is_alike_is_not_said_to_have_reached_none() -> None:
+    w = mg.Value(2.0, name="w")
+    losses = [mg.tanh(w * x) for x in np.linspace(-1, 1, 60).tolist()]
+    total = mg.sum(losses)
+    losses[0].backward()
+    (tanh,) = [node for node in viz.graph(total, params={"w": w}, max_nodes=10).nodes if node.operation == "tanh"]
+    assert (tanh.note, tanh.grad) == ("× 60 alike", "1.0000 in 1 of 60")
+    total.backward()
+    (tanh,) = [node for node in viz.graph(total, params={"w": w}, max_nodes=10).nodes if node.operation == "tanh"]
+    assert tanh.grad == "mean 1.0000 ± 0.0000"
+
+
 def test_a_module_is_one_node_of_its_name() -> None:
     model = nn.MLP(3, [4, 2], rng=0)
     X = mg.Tensor(np.ones((5, 3)), name="X")
@@ -288,7 +347,50 @@ def test_modules_that_repeat_are_one_node() -> None:
 def test_modules_in_a_row_that_repeat_are_one_node() -> None:
     model = nn.Sequential(*(nn.Sequential(nn.Linear(3, 3, rng=0), nn.Tanh()) for _ in range(12)))
     graph = viz.graph(model(mg.Tensor(np.ones((2, 3)), name="X")).sum(), params=model, max_nodes=4)
-    assert [node.note for node in graph.nodes if node.name] == ["× 12"]
+    assert [node.note for node in graph.nodes if node.name not in ("", "X")] == ["× 12"]
+
+
+def test_a_row_that_runs_out_of_the_screen_is_folded_though_its_nodes_are_few() -> None:
+    """By its modules, as far as it takes, but for the model itself; and not where the user asked for so many nodes."""
+    model = nn.MLP(4, [8] * 16 + [1], activation="tanh", rng=0)
+    loss = model(mg.Tensor(np.ones((5, 4)), name="X")).sum()
+    nodes = len(mg.topological_order(loss))
+    graph = viz.graph(loss, params=model)
+    assert nodes < 150
+    assert [node.note for node in graph.nodes if node.name == "layers.2 … 31"] == ["× 15"]
+    assert [cluster.title for cluster in graph.clusters] == ["MLP"]
+    consistent(graph, nodes)
+    assert not viz.graph(loss, params=model, max_nodes=200).folded
+    assert not viz.graph(loss, params=model, detail="full").folded
+    loss.backward()
+    labelled = viz.graph(loss, params=model, labels="contribution")
+    assert len(labelled.nodes) == nodes
+    assert sum(edge.label != "" for edge in labelled.edges) == len(labelled.edges) - 1  # X needs none
+
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = nn.Sequential(nn.Linear(2, 2, rng=0), nn.Tanh(), nn.Linear(2, 2, rng=0))
+
+        def forward(self, X: mg.Tensor) -> mg.Tensor:
+            return mg.tanh(X + self.first(X))
+
+    row = nn.Sequential(*(Twice() for _ in range(8)))
+    graph = viz.graph(row(mg.Tensor(np.ones((3, 2)), name="X")).sum(), params=row)
+    assert {node.operation for node in graph.nodes} == {"", "Sequential", "+", "tanh", "sum"}  # which was enough
+    assert sum(cluster.title.endswith("Twice") for cluster in graph.clusters) == 8
+
+
+def test_a_row_without_modules_in_it_stays() -> None:
+    x = mg.Value(0.5, name="x")
+    for _ in range(100):
+        x = mg.tanh(x)
+    assert not viz.graph(x).folded
+    cell = nn.Linear(2, 2, rng=0)
+    h = mg.Tensor(np.zeros((1, 2)), name="h")
+    for _ in range(30):
+        h = mg.tanh(cell(h))
+    assert not viz.graph(h.sum(), params=cell).folded
 
 
 def test_modules_that_repeat_in_turns_are_one_node() -> None:
@@ -296,13 +398,13 @@ def test_modules_that_repeat_in_turns_are_one_node() -> None:
     model = nn.MLP(2, [3] * 30 + [1], activation="tanh", rng=0)
     loss = model(mg.Tensor(np.ones((2, 2)), name="X")).sum()
     graph = viz.graph(loss, params=model, max_nodes=20)
-    assert [(node.title, node.note) for node in graph.nodes[:-1]] == [
-        ("layers.0 = Linear(2, 3)", "4 nodes"),
+    assert [(node.title, node.note) for node in graph.nodes[1:-1]] == [
+        ("layers.0 = Linear(2, 3)", "3 nodes"),
         ("layers.1 = tanh", ""),
         ("layers.2 … 59 = Linear(3, 3), tanh", "× 29"),
         ("layers.60 = Linear(3, 1)", "3 nodes"),
     ]
-    assert {node.cluster for node in graph.nodes[:-1]} == {"c0"}
+    assert {node.cluster for node in graph.nodes[1:-1]} == {"c0"}
     consistent(graph, len(mg.topological_order(loss)))
     kept = viz.graph(loss, params=model, max_nodes=20, expand=lambda path: path == "layers.40")
     assert [node.note for node in kept.nodes if "…" in node.name] == ["× 19", "× 9"]
@@ -411,6 +513,17 @@ def test_a_long_chain_is_cut_short() -> None:
     consistent(graph, 5001)
 
 
+def test_neighbouring_depths_make_a_row_that_stays_on_the_screen() -> None:
+    """Where nothing else helps: of 2,000 residual steps about 30 nodes, or a fifth of what the user allows."""
+    x = mg.Value(0.5, name="x")
+    for _ in range(2000):
+        x = mg.tanh(x) * x + x
+    for limit, most in ((150, 31), (500, 101), (10, 10)):
+        graph = viz.graph(x, max_nodes=limit)
+        assert most // 2 < len(graph.nodes) <= most
+        consistent(graph, len(mg.topological_order(x)))
+
+
 @pytest.mark.slow
 def test_a_chain_of_a_million_nodes() -> None:
     """Nothing is recursive."""
@@ -441,6 +554,24 @@ def test_a_picture_of_10000_nodes_unfolded_is_still_drawn() -> None:
     graph = viz.graph(x, detail="full")
     assert graph.svg().count('class="node') == 3001
     assert graph.dot().count("->") == 3000
+
+
+def test_arrays_of_several_shapes_are_not_shown_as_one_of_them() -> None:
+    """Two calls of a network, at last as one node: its four parameters are one, of 21 numbers in all."""
+    model = nn.MLP(3, [4, 1], rng=0)
+    rng = np.random.default_rng(0)
+    A, B = (mg.Tensor(rng.normal(size=(5, 3)), name=name) for name in "AB")
+    graph = viz.graph(((model(A) - model(B)) ** 2).sum(), params=model, max_nodes=8)
+    (leaves,) = [node for node in graph.nodes if node.kind == "parameter"]
+    numbers = np.concatenate([p.detach().numpy().ravel() for p in model.parameters()])
+    assert numbers.size == 21
+    assert (leaves.form, leaves.note) == ("4 arrays", "× 4")
+    assert leaves.data == f"mean {numbers.mean():.4f} ± {numbers.std():.4f}"
+    (data,) = [node for node in graph.nodes if node.kind == "input"]
+    assert data.form == "2 × (5, 3) float64"
+    thirds = [mg.Value(Fraction(k, 3)) for k in range(1, 9)]
+    graph = viz.graph(mg.sum(thirds), max_nodes=2)
+    assert graph.nodes[0].data == "…"  # eight fractions
 
 
 @settings(max_examples=60)

@@ -77,6 +77,7 @@ def test_what_no_file_can_hold_is_shown_as_a_picture_of_itself() -> None:
 def test_numbers_of_several_nodes_are_one_array_where_they_can_be() -> None:
     assert together([1.0, 2.0]).tolist() == [1.0, 2.0]
     assert together([np.ones(2), np.zeros(2)]).shape == (2, 2)
-    assert together([1.0, None]) is None
-    assert together([Fraction(1, 2), 1.0]) == Fraction(1, 2)
-    assert together([np.ones(2), np.ones(3)]).shape == (2,)
+    assert together([np.ones(2), np.zeros((1, 3)), 2.0]).tolist() == [1.0, 1.0, 0.0, 0.0, 0.0, 2.0]
+    assert together([Fraction(1, 2), 0.5]) == Fraction(1, 2)
+    assert together([Fraction(1, 2), 1.0]) == together([np.ones(2), Fraction(1)]) == "…"
+    assert together([None]) is together([]) is None

@@ -56,9 +56,9 @@ def curves(
 
     Parameters
     ----------
-    history : History, or mapping of str to sequence of float
-        What `nn.fit` returns (whatever has `loss` and, perhaps, `epoch`, `validation_loss`, `metric`, `best_epoch`), or
-        curves by name, an epoch an entry.
+    history : History, sequence of float, or mapping of str to sequence of float
+        What `nn.fit` returns (whatever has `loss` and, perhaps, `epoch`, `validation_loss`, `metric`, `best_epoch`); or
+        the losses of a loop of your own, or several by name, an epoch an entry.
     title, ylabel : str
     metric : str
         What the metric is.
@@ -78,7 +78,7 @@ def curves(
     ModuleNotFoundError
         If matplotlib is not installed.
     TypeError
-        If the history is neither, or holds something else than numbers.
+        If the history is none of these, or holds something else than numbers.
     ValueError
         If there is nothing to draw, or a logarithmic axis is asked for, and not all numbers are above 0.
 
@@ -121,12 +121,14 @@ def curves(
 
 def _read(history: Any, metric: str) -> tuple[list[Curve], list[Curve]]:
     """The curves of the losses, and of the metric."""
+    if isinstance(history, (list, tuple, np.ndarray)):
+        history = {"loss": history}
     if isinstance(history, Mapping):
         named = [_curve(str(label), column, ()) for label, column in history.items()]
         return [curve for curve in named if len(curve.y)], []
     if not hasattr(history, "loss"):
         raise TypeError(
-            f"curves: expected the History of nn.fit, or a mapping from names to numbers, got {given(history)}, "
+            f"curves: expected the History of nn.fit, losses, or a mapping from names to losses, got {given(history)}, "
             f"at {mg.sites.here()}"
         )
     epochs = getattr(history, "epoch", ())

@@ -14,6 +14,7 @@ import sys
 import threading
 from typing import Any, BinaryIO
 
+from microgrid import sites
 from viz.stepping import scripts
 from viz.stepping.protocol import Connection
 from viz.stepping.recording import Recording
@@ -75,7 +76,7 @@ def attach(recording: Recording, port: int) -> None:
         If the editor ends the program.
     """
     if not isinstance(port, int) or isinstance(port, bool) or not 0 <= port <= 65535:
-        raise ValueError(f"debug: dap: expected a port from 0 to 65535, got {port!r}")
+        raise ValueError(f"debug: dap: expected a port from 0 to 65535, got {port!r}, at {sites.here()}")
     session = Session(_connected(port), attached=True)
     listener = threading.Thread(target=session.listen, daemon=True)
     listener.start()

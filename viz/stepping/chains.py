@@ -209,6 +209,16 @@ class Difference(NamedTuple):
         return same or abs(self.told - self.found) <= self.slack
 
     @property
+    def is_taken(self) -> bool:
+        """Whether there is a difference at all: the value is finite here and to either side."""
+        return math.isfinite(self.left) and math.isfinite(self.right)
+
+    @property
+    def is_smooth(self) -> bool:
+        """Whether both sides say the same: then moving by less shows nothing but rounding."""
+        return abs(self.right - self.left) <= 1e-3 * (abs(self.right) + abs(self.left))
+
+    @property
     def at_a_kink(self) -> bool:
         """Whether the two sides differ, and the rule takes one of them or something between."""
         low, high = sorted((self.left, self.right))
@@ -254,11 +264,9 @@ def _worst(weighted: Any, x: Any, contribution: mg.Contribution, upstream: Any, 
     moved = np.unique(np.linspace(0, elements - 1, min(elements, MOVED)).astype(int))
     here = weighted(contribution.position, x)
     narrow = getattr(met.z, "dtype", None) == np.float32
-    found = []
-    for flat in moved:
-        place = tuple(int(i) for i in np.unravel_index(flat, shape))
-        at = float(x[place]) if not single else float(x)
-        h = H * max(1.0, abs(at))
+    spread = float(np.sum(np.abs(upstream * np.asarray(met.z, dtype=float))))
+
+    def difference(place: tuple[int, ...], at: float, h: float) -> Difference:
         around = []
         for signed in (-h, h):
             nudged: Any = at + signed
@@ -268,9 +276,30 @@ def _worst(weighted: Any, x: Any, contribution: mg.Contribution, upstream: Any, 
             around.append(weighted(contribution.position, nudged))
         told = float(contribution.value[place] if not single else contribution.value)
         central = (around[1] - around[0]) / (2 * h)
-        scale = abs(here) + float(np.sum(np.abs(upstream * np.asarray(met.z, dtype=float)))) + abs(central)
+        scale = abs(here) + spread + abs(central)
         slack = (1e-4 if narrow else 1e-6) * (abs(central) + abs(told)) + 8 * H * H * scale
         slack = slack if math.isfinite(slack) else 0.0
         left, right = (here - around[0]) / h, (around[1] - here) / h
-        found.append(Difference(contribution, place, told, central, left, right, slack, len(moved), elements))
-    return max(found, key=lambda d: (not d.agrees, size(d.told - d.found)))
+        return Difference(contribution, place, told, central, left, right, slack, len(moved), elements)
+
+    found = []
+    for flat in moved:
+        place = tuple(int(i) for i in np.unravel_index(flat, shape))
+        at = float(x[place]) if not single else float(x)
+        tried: list[Difference] = []
+        for h in _widths(at):
+            tried.append(difference(place, at, h))
+            if tried[-1].agrees or tried[-1].is_smooth:
+                break
+        found.append(min(tried, key=_how_far))
+    return max(found, key=_how_far)
+
+
+def _widths(at: float) -> list[float]:
+    """How far a number is moved: as is usual, and then by less, for a logarithm near 0 or a sine far from it."""
+    widths = [H * max(1.0, abs(at)), H * abs(at), H * math.sqrt(abs(at))]
+    return [h for h in dict.fromkeys(widths) if at - h < at < at + h] or widths[:1]
+
+
+def _how_far(d: Difference) -> tuple[bool, float]:
+    return not d.agrees, size(d.told - d.found)

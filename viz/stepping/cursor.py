@@ -86,7 +86,7 @@ class Point:
             try:
                 if not eval(self._code, scope()):
                     return False, ""
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 note = f"; its condition `{self.condition}` raised {type(error).__name__}: {one_line(str(error))}"
         self.hits += 1
         if self.ignored and not note:

@@ -61,8 +61,9 @@ def run(script: str, arguments: Sequence[str] = (), module: bool = False) -> int
     except SystemExit as error:
         return _status(error.code)
     except BaseException as error:
-        shown = error.with_traceback(_users(error.__traceback__))
-        sys.excepthook(type(shown), shown, shown.__traceback__)
+        for shown in _all_shown(error):
+            shown.__traceback__ = _users(shown.__traceback__)
+        sys.excepthook(type(error), error, error.__traceback__)
         return 130 if isinstance(error, KeyboardInterrupt) else 1
     finally:
         sys.settrace(tracer)  # `leave` may have set another
@@ -119,6 +120,15 @@ def _status(code: Any) -> int:
     return 1
 
 
+def _all_shown(error: BaseException | None) -> list[BaseException]:
+    """An exception and those that its traceback shows before it."""
+    found: list[BaseException] = []
+    while error is not None and error not in found:
+        found.append(error)
+        error = error.__cause__ or error.__context__
+    return found
+
+
 def _users(traceback: TracebackType | None) -> TracebackType | None:
     """The traceback without our frames; but the innermost stays, whoever it is of."""
     kept: list[TracebackType] = []
@@ -134,7 +144,7 @@ def _users(traceback: TracebackType | None) -> TracebackType | None:
 
 
 @contextmanager
-def watched(stop: Callable[[], bool], debugger: Callable[[Recording], None]) -> Iterator[None]:
+def watched(stop: Callable[[], bool], debugger: Callable[[Recording], None]) -> Iterator[set[str]]:
     """While it lasts, backward passes of this thread go to a debugger: those it asks for, and those that raise.
 
     Parameters
@@ -143,14 +153,23 @@ def watched(stop: Callable[[], bool], debugger: Callable[[Recording], None]) -> 
         Whether the pass that begins is to be debugged.
     debugger : callable
         Gets a recording; the pass has run by then.
+
+    Yields
+    ------
+    set of str
+        The names of other threads in which passes ran.
     """
+    others = set[str]()
     backward, grad, pull = mg.Node.backward, mg.grad, Pullback.__call__
     thread, inside = threading.get_ident(), False
 
     def debugged(root: Any, gradient: Any, stores: bool, failed: Exception | None = None) -> bool:
         """Hand a pass to the debugger, if it is wanted, or has failed; whether it was."""
         nonlocal inside
-        if inside or threading.get_ident() != thread or not isinstance(root, mg.Node) or not (failed or stop()):
+        if threading.get_ident() != thread:
+            others.add(threading.current_thread().name)
+            return False
+        if inside or not isinstance(root, mg.Node) or not (failed or stop()):
             return False
         inside = True  # what the debugger does is not debugged
         try:
@@ -201,7 +220,8 @@ def watched(stop: Callable[[], bool], debugger: Callable[[Recording], None]) -> 
     mg.grad = watched_grad
     Pullback.__call__ = watched_pull  # type: ignore[method-assign]
     try:
-        yield
+        with mg.enable_grad():  # under a mode compiled functions run as they are written, and their passes are met
+            yield others
     finally:
         mg.Node.backward, mg.grad = backward, grad  # type: ignore[method-assign]
         Pullback.__call__ = pull  # type: ignore[method-assign]

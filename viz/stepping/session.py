@@ -12,8 +12,9 @@ import linecache
 import os
 import re
 import threading
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from itertools import islice
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -29,8 +30,10 @@ from viz.words import visible
 
 __microgrid_machinery__ = True
 
+Children: TypeAlias = Callable[[], Iterable[tuple[str, Any]]]  # what is in a value, by name
+
 THREAD = 1
-ELEMENTS = 200  # of an array, or rows of one, listed at once where the editor asks for all
+ELEMENTS = 200  # of a sequence, or rows of an array, listed at once where the editor asks for all
 ASKED = ("where", "paths", "check", "grads", "source", "break", "help", "draw", "html")  # of the terminal's commands
 CAPABILITIES = {
     "supportsConfigurationDoneRequest": True,
@@ -97,8 +100,9 @@ class Session:
         self._numbers = 0
         self._cursor: Cursor | None = None
         self._recording: Recording | None = None
-        self._variables: dict[int, Callable[[], list[tuple[str, Any]]]] = {}
+        self._variables: dict[int, Children] = {}
         self._owners: dict[int, dict[str, str]] = {}
+        self._lengths: dict[int, int] = {}  # of sequences, of which editors ask for a part at a time
         self._references = 0
         self._frames: dict[int, mg.Step | None] = {}  # None: the end of the pass
         self._sources: list[str] = []
@@ -201,7 +205,10 @@ class Session:
             self.connection.refuse(request, f"{command}: {error.args[0]!r} is missing")
         except ValueError as error:
             self.connection.refuse(request, f"{command}: {one_line(str(error))}")
-        except Exception as error:
+        except (AttributeError, TypeError) as error:
+            why = f"{command}: its arguments are not of the protocol's form: {one_line(str(error))}"
+            self.connection.refuse(request, why)
+        except BaseException as error:  # an expression may raise anything, and the client waits
             self.connection.refuse(request, f"{command}: {type(error).__name__}: {one_line(str(error))}")
         return bool(command == "disconnect")
 
@@ -229,8 +236,8 @@ class Session:
         args, env = arguments.get("args") or [], arguments.get("env") or {}
         if not isinstance(args, list) or not all(isinstance(item, str) for item in args):
             raise RefusedError("launch: args: expected a list of strings")
-        if not isinstance(env, dict) or not all(isinstance(text, str) for text in env.values()):
-            raise RefusedError("launch: env: expected names and strings")
+        if not isinstance(env, dict) or not all(map(_can_be_set, env, env.values())):
+            raise RefusedError("launch: env: expected names of variables, without `=`, and strings")
         self.launched = {**arguments, "args": args, "env": env}
         self._silent = bool(arguments.get("noDebug"))
         return self._choose(bool(arguments.get("stopOnEntry", True)))
@@ -430,7 +437,7 @@ class Session:
 
     def _moving(self, move: Callable[[], None]) -> Callable[[], None]:
         """A move: whatever was shown of the step before is gone."""
-        self._variables, self._owners, self._frames = {}, {}, {}
+        self._variables, self._owners, self._lengths, self._frames = {}, {}, {}, {}
         return move
 
     def _go_on(self) -> None:
@@ -542,9 +549,15 @@ class Session:
         if children is None:
             raise RefusedError(f"variables {reference} are gone: the pass has moved on")
         start, count = (_whole(name, arguments.get(name) or 0) for name in ("start", "count"))
-        listed = children()[start:]
-        listed = listed[: count or max(ELEMENTS, 0)] if arguments.get("filter") == "indexed" or count else listed
-        return {"variables": [self._variable(name, x) for name, x in listed]}
+        length = self._lengths.get(reference)
+        if length is not None and arguments.get("filter") == "named":
+            return {"variables": []}
+        stop = start + count if count else None if length is None else start + ELEMENTS
+        listed = [self._variable(name, x) for name, x in islice(children(), start, stop)]
+        if length is not None and not count and start + ELEMENTS < length:
+            rest = f"{length - start - ELEMENTS:,} more: ask for a part, as in x[500]"
+            listed.append({"name": "...", "value": rest, "variablesReference": 0})
+        return {"variables": listed}
 
     def _on_evaluate(self, arguments: dict[str, Any]) -> Any:
         cursor = self._stopped()
@@ -557,7 +570,7 @@ class Session:
             shown = self._variable("", found)
         except ValueError as error:
             raise RefusedError(str(error)) from None
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise RefusedError(f"{type(error).__name__}: {one_line(str(error))}") from None
         return {"result": shown["value"]} | {name: shown[name] for name in shown if name not in ("name", "value")}
 
@@ -575,7 +588,7 @@ class Session:
             raise RefusedError(f"there is no frame {frame}: the pass has moved on")
         return self._frames[frame]
 
-    def _reference(self, children: Callable[[], list[tuple[str, Any]]], owners: dict[str, str] | None = None) -> int:
+    def _reference(self, children: Children, owners: dict[str, str] | None = None) -> int:
         """A number by which the client can ask for variables, until the next move; none is given twice."""
         self._references += 1
         self._variables[self._references] = children
@@ -586,9 +599,9 @@ class Session:
         told = {"name": visible(name), "value": shown(x), "type": type(x).__name__, "variablesReference": 0}
         children = expand(x)
         if children is not None:
-            told["variablesReference"] = self._reference(children)
-        if isinstance(x, np.ndarray) and x.ndim:
-            told["indexedVariables"] = len(x)
+            told["variablesReference"] = reference = self._reference(children)
+            if isinstance(x, (np.ndarray, tuple, list)):
+                told["indexedVariables"] = self._lengths[reference] = len(x)
         return told
 
 
@@ -602,15 +615,15 @@ def shown(x: Any) -> str:
     return text if len(text) <= 1000 else f"{text[:997]}..."
 
 
-def expand(x: Any) -> Callable[[], list[tuple[str, Any]]] | None:
+def expand(x: Any) -> Children | None:
     """What is in a value, asked for when it is opened; None where there is nothing."""
     if isinstance(x, mg.Contribution):
         fields = ("value", "before", "after", "local", "formula", "reduced", "slot")
         return lambda: [(name, getattr(x, name)) for name in fields]
     if isinstance(x, np.ndarray) and x.ndim:
-        return lambda: [(f"[{i}]", row if x.ndim > 1 else row.item()) for i, row in enumerate(x)]
+        return lambda: ((f"[{i}]", row if x.ndim > 1 else row.item()) for i, row in enumerate(x))
     if isinstance(x, (tuple, list)) and x and not isinstance(x, mg.Summary):
-        return lambda: [(f"[{i}]", item) for i, item in enumerate(x)]
+        return lambda: ((f"[{i}]", item) for i, item in enumerate(x))
     if isinstance(x, Mapping) and x:
         return lambda: [(str(key), item) for key, item in x.items()]
     return None
@@ -632,6 +645,11 @@ def utf16(file: str, line: int, column: int) -> int:
     """A column that counts bytes of UTF-8, counted in units of UTF-16."""
     before = linecache.getline(file, line).encode()[:column].decode(errors="replace")
     return len(before.encode("utf-16-le", "replace")) // 2
+
+
+def _can_be_set(name: str, text: Any) -> bool:
+    """Whether an environment can hold a variable of this name and text."""
+    return isinstance(text, str) and name != "" and "=" not in name and "\0" not in name + text
 
 
 def _whole(name: str, x: Any) -> int:

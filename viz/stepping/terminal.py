@@ -18,6 +18,7 @@ from typing import Any, Literal, TextIO, TypeAlias
 
 import microgrid as mg
 from microgrid import kinds
+from microgrid.stepping.debugging import MACHINERY
 from microgrid.stepping.steps import brief
 from viz.stepping import chains, marked
 from viz.stepping.cursor import Cursor, Halt, compiled, computable, one_line
@@ -134,6 +135,10 @@ class Terminal(cmd.Cmd):
                 self._say("--KeyboardInterrupt--")
             except UnicodeDecodeError as error:
                 return self._error(f"the commands are no text: {error}")
+            except ValueError:
+                if not self.stdin.closed:
+                    raise
+                return None  # by `p exit()`, which closes it
             except NotImplementedError:  # a notebook that is run by a program
                 return self._error(
                     "nobody can type here: viz.page(loss) shows the steps, viz.debug(loss, stdin=file) reads commands"
@@ -155,9 +160,9 @@ class Terminal(cmd.Cmd):
         """Echo what no terminal has shown."""
         if self._unread:
             self._unread -= 1
-            self._say(f"{self.prompt}{line}")
+            self._say(f"{self.prompt}{visible(line)}")
         elif not self.use_rawinput and not is_terminal(self.stdin) and line != "EOF":
-            self._say(line)
+            self._say(visible(line))
         return line
 
     def onecmd(self, line: str) -> bool:
@@ -166,7 +171,7 @@ class Terminal(cmd.Cmd):
             return bool(super().onecmd(line))
         except (BrokenPipeError, KeyboardInterrupt):
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # `p exit()` ends nothing, as in pdb
             told = str(error) if type(error) in (ValueError, KeyError) else f"{type(error).__name__}: {error}"
             self._error(told.strip('"'))
             return False
@@ -649,6 +654,8 @@ class Terminal(cmd.Cmd):
             of = f" (element {element}, the worst of {d.moved} of {d.elements})" if d.elements > 1 else ""
             if d.agrees:
                 verdict = "agree"
+            elif not d.is_taken:
+                verdict = "nothing to compare, the value is not finite around here"
             elif d.at_a_kink:
                 verdict = f"a kink: {d.left:.6g} on the left, {d.right:.6g} on the right, and the rule chooses"
             else:
@@ -682,8 +689,11 @@ class Terminal(cmd.Cmd):
         if not name.lower().endswith((".html", ".htm")):
             raise ValueError(f"the page is written to a file that ends in .html, got {visible(name)}")
         made = _made_for(name)
-        written = page(self.tape, params=self.recording.models).save(name)
-        self._say(f"wrote {visible(str(written))}{made}, to be opened at {visible(str(written))}#{self._standing()}")
+        made_page = page(self.tape, params=self.recording.models)
+        written = visible(str(made_page.save(name)))
+        place = self._standing()
+        cut = f", which has steps 1 to {made_page.steps:,}" if place > made_page.steps else ""
+        self._say(f"wrote {written}{made}{cut}, to be opened at {written}#{min(place, made_page.steps)}")
 
     def _standing(self) -> int:
         """The number of the step that is looked at; after the last, of the one that would follow."""
@@ -713,7 +723,7 @@ class Terminal(cmd.Cmd):
         arguments, parameters = kind.arguments([met.g, met.z, *met.inputs]), kind.parameters(met.parameters)
         raw = self.use_rawinput
         stdin, stdout = (None, None) if raw else (self.stdin, self.stdout)
-        inner = _Inner(stdin=stdin, stdout=stdout, nosigint=True, readrc=False)
+        inner = _Inner(stdin=stdin, stdout=stdout, nosigint=True, readrc=False, skip=(*MACHINERY, "bdb"))
         inner.echo = self.precmd
         tracer = sys.gettrace()
         try:

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import stat
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -143,8 +144,12 @@ def test_a_harmed_object_is_not_loaded(
 
 
 @pytest.mark.parametrize(
-    "harm", ["writable by all", "a link", "another's", *map(SLOW, ("by the group", "a file", "in an open one"))]
-)
+    "harm",
+    [
+        "writable by all", "a link", "another's", "in a group's",
+        *map(SLOW, ("by the group", "a file", "in an open one")),
+    ],
+)  # fmt: skip
 def test_a_directory_that_is_not_ours_alone_is_not_used(
     folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, harm: str
 ) -> None:
@@ -155,9 +160,11 @@ def test_a_directory_that_is_not_ours_alone_is_not_used(
     elif harm == "a file":
         folder.write_text("")
     elif harm == "in an open one":
-        (tmp_path / "open").mkdir()
-        (tmp_path / "open").chmod(0o777)
-        folder = tmp_path / "open" / "cache"
+        folder = opened(tmp_path, 0o777) / "cache"
+        monkeypatch.setenv("MICROGRID_CACHE", str(folder))
+    elif harm == "in a group's":
+        monkeypatch.setattr(c_library, "_is_private", lambda group: False)
+        folder = opened(tmp_path, 0o770) / "cache"
         monkeypatch.setenv("MICROGRID_CACHE", str(folder))
     else:
         folder.mkdir()
@@ -172,6 +179,51 @@ def test_a_directory_that_is_not_ours_alone_is_not_used(
     assert not folder.is_dir() or not list(folder.iterdir())
     monkeypatch.setattr(c_library, "_loaded", {})
     assert number(6) == 6
+
+
+def opened(tmp_path: Path, mode: int) -> Path:
+    """A directory that others may write to."""
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(mode)
+    return tmp_path / "open"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no groups")
+def test_a_group_of_one_is_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many systems give each user a group of that name, to which new directories are open."""
+    import grp
+    import pwd
+
+    class Entry:
+        pw_name = gr_name = "ada"
+        pw_gid = 1000
+        gr_mem: tuple[str, ...] = ()
+
+    monkeypatch.setattr(pwd, "getpwuid", lambda user: Entry)
+    monkeypatch.setattr(grp, "getgrgid", lambda group: Entry)
+    assert c_library._is_private(1000)
+    assert not c_library._is_private(1001)
+    monkeypatch.setattr(Entry, "gr_mem", ("ada", "eve"))
+    assert not c_library._is_private(1000)
+
+    def unknown(user: int) -> None:
+        raise KeyError(user)
+
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    assert not c_library._is_private(1000)
+
+
+def test_without_a_cache_nothing_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Objects are made among the temporary files, and gone when they are loaded; unless others may write there."""
+    monkeypatch.setenv("MICROGRID_CACHE", "/dev/null/cache")
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    assert number(9) == 9
+    assert not list((tmp_path / "temporary").iterdir())
+    monkeypatch.setattr(tempfile, "tempdir", str(opened(tmp_path, 0o777)))
+    with pytest.raises(NoCompilerError, match="another user may put another directory in the place of"):
+        number(10)
+    assert not list((tmp_path / "open").iterdir())
 
 
 def test_an_object_of_another_user_is_not_loaded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,6 +250,23 @@ def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     assert c_library._cache() == tmp_path / "home" / ".cache" / "microgrid"
     monkeypatch.setenv("MICROGRID_CACHE", "/dev/null/cache")
     assert c_library._cache() is None
+    monkeypatch.delenv("MICROGRID_CACHE")
+    monkeypatch.setenv("HOME", "relative")
+    monkeypatch.chdir(tmp_path)
+    assert c_library._cache() is None
+    assert not (tmp_path / "relative").exists()
+
+
+def test_the_directories_above_are_private_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Whatever the umask: else they would be open to others, and the cache in them not be used."""
+    monkeypatch.setenv("MICROGRID_CACHE", str(tmp_path / "one" / "two" / "cache"))
+    before = os.umask(0)
+    try:
+        found = c_library._cache()
+    finally:
+        os.umask(before)
+    assert found == tmp_path / "one" / "two" / "cache"
+    assert not stat.S_IMODE((tmp_path / "one").stat().st_mode) & 0o077
 
 
 def test_the_cache_is_bounded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -297,6 +366,70 @@ FAILING = {
 }  # fmt: skip
 
 
+COMMANDS = {
+    'cc "': "CC is no command: No closing quotation",
+    "$(touch harm)": r"the compiler \$\(touch cannot be run: it is not found",
+    "cc;touch harm": "the compiler cc;touch cannot be run",
+    "cc '-;touch harm'": "touch harm",
+    "/dev/null": "/dev/null cannot be run",
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_that_is_none(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No shell reads CC; what cannot be read as a command is a warning as well."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CC", command)
+    with pytest.warns(CompilerWarning, match=COMMANDS[command]):
+        trained()
+    assert not list(tmp_path.rglob("harm*"))
+
+
+def test_no_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.warns(CompilerWarning, match="the compiler cc cannot be run: it is not found"):
+        trained()
+
+
+def test_a_compiler_named_from_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is run in another directory, and warnings that it prints are of no interest."""
+    compiler(tmp_path, 'echo "warning: error-prone" >&2; exec cc "$@"')
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CC", "./compiler")
+    assert number(41) == 41
+
+
+def test_a_refused_program_is_not_the_end_of_the_compiler() -> None:
+    """The next one may be taken; the same one is not tried again."""
+    for _ in range(2):
+        with pytest.raises(NoCompilerError, match="error"):
+            c_library.load("#error no\n")
+    assert number(42) == 42
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # which this is a test of
+def test_a_child_forked_while_another_thread_compiles() -> None:
+    """It does not wait for a thread that it does not have."""
+    begun, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with c_library._lock:
+            begun.set()
+            done.wait(60)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    begun.wait(60)
+    child = os.fork()
+    if not child:
+        os._exit(0 if c_library._lock.acquire(blocking=False) else 1)
+    status = os.waitpid(child, 0)[1]
+    done.set()
+    thread.join()
+    assert os.waitstatus_to_exitcode(status) == 0
+
+
 @pytest.mark.parametrize("name", FAILING)
 def test_a_compiler_that_fails_is_one_warning(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It says why; NumPy does the work, and the compiler is not asked again."""
@@ -307,6 +440,7 @@ def test_a_compiler_that_fails_is_one_warning(name: str, tmp_path: Path, monkeyp
     assert len(warnings) == 1
     assert issubclass(CompilerWarning, RuntimeWarning)
     assert Path(__file__).name in str(warnings[0].message)
+    assert warnings[0].filename == __file__
     runs = compiled_runs(monkeypatch)
     trained()  # no second warning: warnings are errors here
     assert not runs

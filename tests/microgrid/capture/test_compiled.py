@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import random
 import threading
 import weakref
@@ -15,6 +16,7 @@ from hypothesis import given, settings, strategies as st
 
 import microgrid as mg
 import nn
+from microgrid.stale import StaleError
 from tests.microgrid.checking import numbers
 from tests.microgrid.table import ROWS, Row
 
@@ -300,8 +302,8 @@ def with_a_hook(x: Any) -> Any:
     ("function", "why"),
     [
         (looks_at_a_number, "looks at a number: item() at"), (compares, "looks at a number: a comparison at"),
-        (draws, "makes an array"), (makes_an_array, "makes an array"), (counts, "another number each time"),
-        (writes, "a write to data"), (detaches, "makes an array"), (returns_early, "other"),
+        (draws, "default_rng"), (makes_an_array, "makes an array"), (counts, "changes what stands around"),
+        (writes, "a write to data"), (detaches, "makes an array"), (returns_early, "changes what stands around"),
         (with_a_hook, "hook"),
     ],
     ids=lambda x: getattr(x, "__name__", ""),
@@ -322,6 +324,109 @@ def test_what_cannot_be_recorded_is_called_each_time(function: Any, why: str) ->
     assert step.replays == 0
     if "looks" in why:
         assert HERE in step.why
+
+
+def coin() -> Any:
+    rng = np.random.default_rng(0)
+    return lambda x, w: mg.sum(x * w) if rng.random() < 0.5 else mg.sum(x * w) * 3.0
+
+
+def pythons_coin() -> Any:
+    coins = random.Random(1)
+    return lambda x, w: mg.sum(x * w) * (1.0 if coins.random() < 0.5 else 3.0)
+
+
+def global_coin() -> Any:
+    np.random.seed(1)  # noqa: NPY002
+    return lambda x, w: mg.sum(x * w) * (1.0 if np.random.rand() < 0.5 else 3.0)  # noqa: NPY002
+
+
+def cycle() -> Any:
+    scales = itertools.cycle([1.0] * 7 + [2.0])
+    return lambda x, w: mg.sum(x * w) * next(scales)
+
+
+def warm_up() -> Any:
+    calls = [0]
+
+    def loss(x: Any, w: Any) -> Any:
+        calls[0] += 1
+        return mg.sum(x * w) * min(1.0, calls[0] / 5)
+
+    return loss
+
+
+def warm_up_in_another_form() -> Any:
+    calls = [0]
+
+    def loss(x: Any, w: Any) -> Any:
+        calls[0] += len(x) == 2
+        return mg.sum(x * w) * (1.0 + calls[0])
+
+    return loss
+
+
+def running_mean() -> Any:
+    mean = np.zeros(10**4)
+
+    def loss(x: Any, w: Any) -> Any:
+        mean[...] = 0.9 * mean + 1.0
+        return mg.sum(x * w) * float(mean[0])
+
+    return loss
+
+
+def deviation() -> Any:
+    return lambda x, w: mg.sum(w * x.std())  # NumPy's, not that of Tensors
+
+
+def transposed() -> Any:
+    return lambda x, w: mg.sum(mg.matmul(w, x.transpose(1, 0)))
+
+
+def rounded() -> Any:
+    return lambda x, w: mg.sum(np.round(x) * w)
+
+
+def either_class() -> Any:
+    return lambda x, w: mg.sum(x * w) * (2.0 if isinstance(x, np.ndarray) else 1.0)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [coin, pythons_coin, global_coin, cycle, warm_up, warm_up_in_another_form, running_mean, deviation, transposed,
+     rounded, either_class],
+    ids=lambda make: make.__name__,
+)  # fmt: skip
+def test_no_number_but_the_engines(make: Any) -> None:
+    """Whatever a function draws, counts or does otherwise with arrays: loss and gradients of the plain calls."""
+    found = []
+    for compiled in (False, True):
+        w, seen = leaf((3,)), list[Any]()
+        step = mg.compile(make()) if compiled else make()
+        for i in range(24):
+            w.grad = None
+            x = np.random.default_rng(i).normal(size=(3 if i < 5 or i % 2 else 2, 3))
+            loss = step(x, w)
+            if not compiled:
+                loss.backward()
+            seen += [loss.item(), w.grad.copy()]
+        found.append(seen)
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12)
+
+
+def test_a_history_from_outside_stays_with_the_engine() -> None:
+    """What was computed before the call is not computed anew: a write to its leaf makes it stale, and that shows."""
+    w = leaf((3,))
+    h = w * 2.0
+    step = mg.compile(lambda x: mg.sum(x * h))
+    for _ in range(3):
+        step(np.ones(3))
+    assert "goes on from what was computed before" in step.why
+    w.data = np.ones(3)
+    with pytest.raises(StaleError):
+        step(np.ones(3))
 
 
 def test_dropout_draws_at_each_replay() -> None:

@@ -19,6 +19,7 @@ import microgrid as mg
 import nn
 from microgrid.capture import c_library, native
 from microgrid.capture.c_code import Code, Segment
+from microgrid.capture.c_library import CompilerWarning
 from microgrid.capture.c_numbers import FUNCTIONS, HEADER
 from microgrid.capture.c_steps import Steps
 from microgrid.capture.tracing import Program, Traced
@@ -145,6 +146,7 @@ def test_signs_of_zeros_and_what_is_no_number(dtype: Any) -> None:
         "tanh",
         "square",
         "sign",
+        "reciprocal",
     )
     twos = ("add", "subtract", "multiply", "divide", "maximum", "minimum", "power", "less", "less_equal", "greater",
             "greater_equal", "equal", "not_equal")  # fmt: skip
@@ -412,7 +414,7 @@ def test_arrays_of_any_layout(reads: str, monkeypatch: pytest.MonkeyPatch) -> No
             for z, y in zip(found, expected, strict=True):
                 assert type(z) is np.ndarray
                 assert_same(z, y, 1e-15)
-                assert z.flags.owndata
+                assert not any(np.shares_memory(z, other) for other in (x, index, *found) if other is not z)
                 assert z.flags.writeable
     for wrong in (
         plain[:2],
@@ -431,17 +433,78 @@ def test_arrays_of_any_layout(reads: str, monkeypatch: pytest.MonkeyPatch) -> No
         function(plain, i + 4)
 
 
-def test_what_has_no_form_in_c() -> None:
-    """Types that C does not get to see are NumPy's, and where all of it is, so is the source."""
+def test_what_has_no_form_in_c(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Types that C does not get to see are NumPy's; where all of it is, so is the source, and a warning says why."""
+    monkeypatch.setattr(c_library, "_warned", set())
     program = Program()
     x = program.input("x", np.ones(3, np.float16))
-    function, source = native.written(program, [x * x], "replay")
+    with pytest.warns(CompilerWarning, match="cannot be written in C: an output is of type float16; NumPy is used"):
+        function, source = native.written(program, [x * x], "replay")
     assert "def replay" in source
     np.testing.assert_array_equal(function(np.full(3, 2, np.float16))[0], np.full(3, 4, np.float16))
     program = Program()
     x = program.input("x", np.ones(3, ">f8"))
     function, source = native.written(program, [x.astype(np.float64) * 2.0], "replay")
     np.testing.assert_array_equal(function(np.arange(3).astype(">f8"))[0], [0, 2, 4])
+
+
+def test_a_gap_of_ours_is_one_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever goes wrong where the C is written: NumPy does the work, and the reason is named once."""
+    monkeypatch.setattr(c_library, "_warned", set())
+
+    def fails(*_: Any) -> None:
+        raise KeyError("cosine")
+
+    monkeypatch.setattr(native, "Code", fails)
+    w = leaf()
+    step = mg.compile(lambda x: mg.sum(mg.tanh(x * w)), backend="c")
+    with pytest.warns(CompilerWarning, match="KeyError: 'cosine'; NumPy is used, at test_native"):
+        step(np.ones((3, 2)))
+    step(np.ones((4, 3, 2)))  # no second warning: warnings are errors here
+    step(np.ones((3, 2)))
+    assert (step.why, step.replays, step.recordings) == ("", 1, 2)
+    assert "def replay" in step.source
+
+
+def test_numpy_reads_an_output_in_its_own_shape() -> None:
+    """What is handed out reshaped is, between the segments, still what it was."""
+    program = Program()
+    e = program.call("exp", program.input("x", np.ones((2, 3))))
+    taken = program.call("take_along_axis", e, np.array([[2], [0]]), axis=1)
+    function, source = native.written(program, [e.reshape((6,)), taken], "replay")
+    assert "void run_0" in source
+    x = np.arange(6.0).reshape(2, 3)
+    flat, picked = function(x)
+    assert_same(flat, np.exp(x).reshape(6), 1e-15)
+    assert_same(picked, np.exp(x[[0, 1], [2, 0]]).reshape(2, 1), 1e-15)
+
+
+def test_two_names_of_one_type() -> None:
+    """long long is not long to NumPy, but to C: as an argument, and as what NumPy gives between segments."""
+    program = Program()
+    n = program.input("n", np.ones((2, 3), np.longlong))
+    taken = program.call("take_along_axis", n, np.array([[2], [0]]), axis=1)
+    outputs = [n * 2.0, taken * 3.0]
+    function, source = native.written(program, outputs, "replay")
+    assert "void run_" in source
+    for given_ in (np.arange(6, dtype=np.longlong).reshape(2, 3), np.arange(6).reshape(2, 3)):
+        doubled, picked = function(given_)
+        np.testing.assert_array_equal(doubled, given_ * 2.0)
+        np.testing.assert_array_equal(picked, [[6.0], [9.0]])
+
+
+def test_plain_numbers_that_are_true_and_that_are_long() -> None:
+    """2 is as true as 1, and whole numbers have 64 bits."""
+    program = Program()
+    n = program.input("n", np.ones(3, np.int64))
+    calls = [("logical_and", (n, 2)), ("logical_and", (n, 0.0)), ("logical_or", (n, 0.5)), ("less", (n, 2**40)),
+             ("add", (n, 2**40))]  # fmt: skip
+    function, source = native.written(program, [program.call(name, *given_) for name, given_ in calls], "replay")
+    assert "void run_0" in source
+    x = np.array([0, 2**41, -3])
+    expected = [[False, True, True], [False] * 3, [True] * 3, [True, False, True], [2**40, 3 * 2**40, 2**40 - 3]]
+    for z, y in zip(function(x), expected, strict=True):
+        np.testing.assert_array_equal(z, y)
 
 
 def test_labels_masks_and_empty_arrays() -> None:
@@ -488,16 +551,31 @@ def test_long_sums_lose_no_digits() -> None:
         assert abs(z - math.fsum(terms)) <= 8 * np.spacing(z)
 
 
+def test_sums_of_many_rows_lose_no_digits() -> None:
+    """Also where each row meets another array, so that the rows are no one long row; in any number of axes."""
+    for shape in ((1_000_003, 3), (300, 400, 3), (1025, 2)):
+        program, rng = Program(), np.random.default_rng(0)
+        x, b = rng.uniform(size=shape).astype(np.float32), rng.uniform(size=shape[-1]).astype(np.float32)
+        traced = program.input("x", x) + program.input("b", b)
+        function, _ = native.written(program, [traced.sum(), traced.sum(axis=0)], "replay")
+        total, rows = function(x, b)
+        assert abs(total - math.fsum((x + b).ravel().tolist())) <= 8 * np.spacing(total)
+        assert_same(rows, (x + b).sum(axis=0), 1e-4)
+
+
 def test_what_is_returned_is_new_each_time() -> None:
     """Outputs share no memory with each other, with the arguments, or with what comes next."""
     x, y = leaf(), leaf(seed=1)
     step = mg.compile(lambda x, y: mg.sum(x + y) + mg.sum(x * 2.0), backend="c")
     step(x, y)
-    for _ in range(3):
+    held = [x._data, y._data]
+    for _ in range(5):
         x.grad = y.grad = None
         loss = step(x, y)
         arrays = [x.grad, y.grad, loss._data]
-        assert all(array.flags.writeable and array.flags.owndata for array in arrays)
+        held += arrays
+        assert all(array.flags.writeable for array in arrays)
+        assert sum(np.shares_memory(array, other) for array in arrays for other in held) == len(arrays)
         assert (x.grad == 3).all()
         assert (y.grad == 1).all()
         for array in arrays:
@@ -598,7 +676,7 @@ def test_a_loop_reads_only_what_it_has_computed() -> None:
     x = np.random.default_rng(0).normal(size=(5, 5))
     e = program.call("exp", program.input("x", x))
     function, source = native.written(program, [e + e.T, program.call("tanh", e)[::-1] * e], "replay")
-    assert source.count("static void loop") == 2
+    assert source.count("APART void loop") == 2
     expected = np.exp(x)
     assert_same(function(x)[0], expected + expected.T, 1e-15)
     assert_same(function(x)[1], np.tanh(expected)[::-1] * expected, 1e-15)
@@ -613,6 +691,6 @@ def test_layers_of_one_size_are_one_function() -> None:
             "tanh", a @ program.input(f"w{layer}", np.ones((8, 8))).T + program.input(f"b{layer}", np.ones(8))
         )
     code = Code(Steps(program, [a], True), native.layout(), "int")
-    assert code.source.count("static void loop") == 1
-    assert code.source.count("static void product") == 1
+    assert code.source.count("APART void loop") == 1
+    assert code.source.count("APART void product") == 1
     assert code.source.count("    loop_") == 30

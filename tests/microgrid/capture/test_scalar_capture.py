@@ -556,10 +556,10 @@ def passes(x: Any) -> Any:
     [
         (looks_at_data, "looks at a number: data at"), (compares, "looks at a number: a comparison at"),
         (floats, "looks at a number"), (largest, "looks at a number: a comparison at"),
-        (draws, "another number"), (counts, "another number"), (writes, "writing data at"),
+        (draws, "draws random numbers"), (counts, "changes what stands around"), (writes, "writing data at"),
         (detaches, "looks at a number: detach"),
         (copies, "looks at a number"), (differentiates, "looks at a number"), (hooks, "hook"),
-        (alternates, "other operations"), (forgets, "zero_grad() at"), (passes, "backward() at"),
+        (alternates, "changes what stands around"), (forgets, "zero_grad() at"), (passes, "backward() at"),
     ],
     ids=lambda x: getattr(x, "__name__", ""),
 )  # fmt: skip
@@ -755,3 +755,59 @@ def test_hundreds_of_numbers_of_which_the_last_are_not_used():
         assert (loss.data, w.grad) == (2 * scale * 39060.0, scale * 39060.0)
     assert step.replays >= 1
     assert not step.why
+
+
+def counting() -> Any:
+    calls = [0]
+
+    def loss(x: Any, w: Any) -> Any:
+        calls[0] += 1
+        return w * x[0] * (1.0 if calls[0] < 7 else 2.0)
+
+    return loss
+
+
+def tossing() -> Any:
+    coin = random.Random(0)
+    return lambda x, w: w * x[0] * (1.0 if coin.random() < 0.5 else 2.0)
+
+
+def telling_integers() -> Any:
+    return lambda x, w: w * (2.0 if isinstance(x[0], int) else 1.0)
+
+
+def wrapping_around() -> Any:
+    return lambda x, w: w * (x[0] + x[0])  # NumPy's bytes: 100 + 100 is -56
+
+
+def on_other_lines() -> Any:
+    return lambda x, w: w * 0.0 + (w + x[0]) + (w - 1.0)  # a sum that is 0.0 is a sum
+
+
+@pytest.mark.filterwarnings("ignore:overflow encountered")
+@pytest.mark.parametrize(
+    ("make", "arguments"),
+    [
+        (counting, [[float(i)] for i in range(14)]),
+        (tossing, [[float(i)] for i in range(14)]),
+        (telling_integers, [[1.0], [2.0], [3.0], [1], [2], [1.0]]),
+        (wrapping_around, [np.array([i], np.int8) for i in (1, 2, 3, 100, 4)]),
+        (on_other_lines, [[0.0], [1.0], [0.0], [2.0]]),
+    ],
+    ids=lambda x: getattr(x, "__name__", ""),
+)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_no_number_but_the_engines(make: Any, arguments: list[Any], backend: str) -> None:
+    """Whatever a function counts, draws, or asks of its arguments: loss and gradient of the plain calls."""
+    found = []
+    for compiled in (False, True):
+        w, seen = mg.Value(1.0), []
+        step = mg.compile(make(), backend=backend) if compiled else make()
+        for x in arguments:
+            w.grad = None
+            loss = step(x, w)
+            if not compiled:
+                loss.backward()
+            seen.append((loss.item(), w.grad))
+        found.append(seen)
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-12)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import collections
+import contextvars
 import functools
+import os
+import sys
 import types
 from collections.abc import Callable
 from typing import Any
@@ -298,7 +302,96 @@ def another_function() -> Case:
     return lambda x: mg.sum(functions[0](x * W)), lambda i: functions.__setitem__(0, [mg.exp, mg.sin, mg.cos][i % 3])
 
 
+def attribute_of_a_function() -> Case:
+    def loss(x: Any) -> Any:
+        return mg.sum(x * W) * loss.scale  # type: ignore[attr-defined]
+
+    loss.scale = 1.0  # type: ignore[attr-defined]
+    return loss, lambda i: setattr(loss, "scale", float(i))
+
+
+def attribute_of_a_container() -> Case:
+    class Options(dict[str, float]):
+        scale = 1.0
+
+    options = Options()
+    return lambda x: mg.sum(x * W) * options.scale, lambda i: setattr(options, "scale", float(i))
+
+
+def attribute_of_a_metaclass() -> Case:
+    class Meta(type):
+        scale = 1.0
+
+    class Options(metaclass=Meta):
+        pass
+
+    return lambda x: mg.sum(x * W) * Options.scale, lambda i: setattr(Meta, "scale", float(i))
+
+
+def method_of_a_dict() -> Case:
+    options = {"scale": 1.0}
+    get = options.get
+    return lambda x: mg.sum(x * W) * get("scale"), lambda i: options.__setitem__("scale", float(i))
+
+
+def proxy() -> Case:
+    options = {"scale": 1.0}
+    seen = types.MappingProxyType(options)
+    return lambda x: mg.sum(x * W) * seen["scale"], lambda i: options.__setitem__("scale", float(i))
+
+
+def a_deque() -> Case:
+    last = collections.deque([1.0, 1.0], maxlen=2)
+    return lambda x: mg.sum(x * W) * sum(last), lambda i: last.append(float(i))
+
+
+def bytes_that_change() -> Case:
+    scale = bytearray(b"a")
+    return lambda x: mg.sum(x * W) * scale[0], lambda i: scale.__setitem__(0, i)
+
+
+def context() -> Case:
+    scale = contextvars.ContextVar("scale", default=1.0)
+    return lambda x: mg.sum(x * W) * scale.get(), lambda i: scale.set(float(i)) and None
+
+
+def environment() -> Case:
+    os.environ["MICROGRID_SCALE"] = "1"
+    return lambda x: mg.sum(x * W) * float(os.environ["MICROGRID_SCALE"]), lambda i: os.environ.__setitem__(
+        "MICROGRID_SCALE", str(i)
+    )
+
+
+def module_imported_inside() -> Case:
+    config = sys.modules["microgrid_test_config"] = types.ModuleType("microgrid_test_config")
+    config.SCALE = 1.0  # type: ignore[attr-defined]
+
+    def loss(x: Any) -> Any:
+        from microgrid_test_config import SCALE  # type: ignore[import-not-found]
+
+        return mg.sum(x * W) * SCALE
+
+    return loss, lambda i: setattr(config, "SCALE", float(i))
+
+
+def by_evaluation() -> Case:
+    return lambda x: mg.sum(x * W) * eval("SCALE"), lambda i: globals().__setitem__("SCALE", float(i))
+
+
+def flag_of_another_tensor() -> Case:
+    other = mg.Tensor([1.0], requires_grad=True)
+    return lambda x: mg.sum(x * W) * (2 if other.requires_grad else 3), lambda i: other.requires_grad_(i % 2 == 0)  # type: ignore[return-value]
+
+
+def large_array_behind_numpy() -> Case:
+    scale = np.ones(10**4)
+    return lambda x: mg.sum(x * W) * float(np.asarray(scale)[0]), lambda i: scale.__setitem__(0, float(i))
+
+
 CASES = [
+    attribute_of_a_function, attribute_of_a_container, attribute_of_a_metaclass, method_of_a_dict, proxy, a_deque,
+    bytes_that_change, context, environment, module_imported_inside, by_evaluation, flag_of_another_tensor,
+    large_array_behind_numpy,
     closure_number, closure_list, list_that_grows, nested_dict, renamed_key, a_set, global_number,
     global_in_a_comprehension, global_dict, called_function, shadowed_builtin, attribute, attribute_of_an_attribute,
     attribute_by_name, class_attribute, class_attribute_by_instance, behind_a_property, default_argument,
@@ -371,3 +464,28 @@ def test_too_much_to_watch() -> None:
         step(np.ones(3))
     assert step.replays == 0
     assert "looks into an array" in step.why
+
+
+def test_an_attribute_may_bear_the_name_of_a_builtin() -> None:
+    """`self.input` is an attribute like any other; `input()` and `open()` are asked anew at each call."""
+
+    class Net:
+        input, open = 2.0, 3.0
+
+        def loss(self, x: Any) -> Any:
+            return mg.sum(x * W) * (self.input * self.open)
+
+    step = mg.compile(Net().loss)
+    for _ in range(3):
+        step(np.ones(3))
+    assert step.replays == 2
+
+    def reading(x: Any) -> Any:
+        with open(__file__) as file:
+            return mg.sum(x * W) * len(file.readline())
+
+    step = mg.compile(reading)
+    for _ in range(3):
+        step(np.ones(3))
+    assert step.replays == 0
+    assert "it uses open" in step.why

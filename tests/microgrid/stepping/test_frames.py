@@ -635,19 +635,33 @@ def test_node_breakpoint(tmp_path, pythons):
 
 
 def test_pdb_attached_late(tmp_path, pythons):
-    """After breakpoint(), with the engine imported before: once `s` has come to a node, no plumbing any more."""
+    """After breakpoint(), with the engine imported before: `s` soon comes to a node, and then meets no plumbing."""
     script = tmp_path / "train.py"
     script.write_text(SCRIPT.replace("L.backward()", "breakpoint(); L.backward()"))
     for python in pythons:
-        met = stops(piped(script, ";".join([*["s"] * 60, *["n"] * 4]), python=python, pdb=False))
+        met = stops(piped(script, ";".join([*["s"] * 20, *["n"] * 4]), python=python, pdb=False))
         first = next(i for i, stop in enumerate(met) if stop.function == "backward" and stop.file == "train.py")
         after = [(stop.file, stop.function) for stop in met[first:]]
+        assert first < 16
         assert set(after) <= {
             ("train.py", "backward"),
             ("rules.py", "wrt_x"),
             ("rules.py", "wrt_y"),
             ("train.py", "<module>"),
         }
+
+
+def test_pdb_steps_forward_past_what_the_first_call_of_an_operation_needs(tmp_path, pythons):
+    """`s` through a program's own lines meets them and rules: no imports, no code being made, no patterns compiled."""
+    script = tmp_path / "train.py"
+    script.write_text(
+        "import numpy as np, microgrid as mg\nw = mg.Value(2.0)\nz = mg.sigmoid(w * 3.0) - mg.exp(w)\n"
+        "T = mg.Tensor(np.ones((2, 3)), requires_grad=True)\nL = (T @ T.T).mean() + T.sum() / 2\nprint(L)\n"
+    )
+    for python in pythons:
+        met = stops(piped(script, ";".join(["b 2", "c", *["s"] * 25, "q"]), python=python))
+        assert {stop.file for stop in met} <= {"train.py", "rules.py"}
+        assert 5 in {stop.line for stop in met if stop.file == "train.py"}
 
 
 def test_pdb_and_the_engine_itself(script):

@@ -11,7 +11,7 @@ from hypothesis import given, settings, strategies as st
 
 import microgrid as mg
 import nn
-from microgrid.stepping.steps import written
+from microgrid.stepping.steps import Names, written
 from tests.microgrid.checking import numbers, scalar_inputs, varied, weights
 from tests.microgrid.driving import environment
 from tests.microgrid.table import ROWS, SCALAR_ROWS
@@ -358,6 +358,28 @@ def test_modules():
     assert [c.label for c in tape[1].contributions] == ["%6", "2.weight", "2.bias"]
 
 
+@given(st.lists(st.tuples(st.integers(0, 30), st.integers(1, 12)), max_size=12))
+def test_the_innermost_call_is_found(spans):
+    """A node is of the last call begun that had not ended: nested, side by side, or across each other."""
+
+    class Called:
+        def __init__(self, *calls):
+            self.calls = lambda: list(calls)
+
+    class Model:
+        def named_parameters(self):
+            return ()
+
+        def named_modules(self):
+            return [(str(i), Called((begun, begun + length))) for i, (begun, length) in enumerate(spans)]
+
+    names, node = Names([], Model()), mg.Value(0.0)
+    for made in range(45):
+        node._number = made
+        around = [call for call in names._calls if call[0] <= made < call[1]]
+        assert names.module(node) == (around[-1][2] if around else "")
+
+
 # ---------------------------------------------------------------------------------------------------------------- cost
 
 
@@ -419,3 +441,14 @@ def test_a_plain_pass_knows_nothing_of_steps():
         "microgrid.stepping.frames",
         "microgrid.stepping.debugging",
     }
+
+
+def test_explaining_a_long_pass_costs_as_much_a_node_as_a_short_one():
+    """Four times the leaves, four times the calls."""
+
+    def cost(leaves):
+        tape = mg.record(sum(v * v for v in [mg.Value(float(i)) for i in range(leaves)]))
+        list(tape)
+        return calls(lambda: mg.explain(tape))
+
+    assert cost(400) < 5 * cost(100)

@@ -392,6 +392,16 @@ def test_hostile_files(written, tmp_path_factory, data):
         repr(tape), [str(step) for step in tape], tape.before(len(tape)), mg.explain(tape), tape.to_dict()
 
 
+@pytest.mark.parametrize("place", [(-1, 1, 0, 1), (0, 0, 0, 1), (5, 4, 0, 1), (1, 10**30, 0, 1), (1, 1, -1, 1)])
+def test_sites_that_cannot_be(written, place):
+    """Lines that no file has, and expressions that end before they begin or never."""
+    tree = json.loads(written)
+    told = next(node for node in tree["nodes"] if node["site"])
+    told["site"][1:5] = place
+    with pytest.raises(ValueError, match="'site' is"):
+        tape_files.read(json.dumps(tree).encode())
+
+
 @pytest.mark.parametrize("x", [-math.nan, math.nan, -math.inf, -0.0, [np.array([-math.nan, -0.0])]])
 def test_signs_survive(x):
     """The sign of nan, of 0 and of infinity, by themselves and in arrays."""
@@ -449,6 +459,11 @@ def test_truncated_files(written, tmp_path):
         (tmp_path / "tape").write_text(written[:end])
         with pytest.raises(ValueError, match="is no tape of microgrid's"):
             mg.Tape.load(tmp_path / "tape")
+
+
+def test_a_path_is_no_number():
+    with pytest.raises(TypeError, match="PathLike"):
+        mg.Tape.load(3)
 
 
 def test_files_that_cannot_be(tmp_path):

@@ -75,6 +75,37 @@ def test_together_as_one_by_one_to_the_bit(recurrence, settings, dtype):
     assert not both[1]._rows
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_without_a_state_too(dtype):
+    """Plain gradient descent; written to, replaced and without a gradient in between."""
+    both = pair(nn.optim.SGD, {"lr": 0.1, "weight_decay": 0.01}, dtype=dtype)
+    step_both(both, 1)
+    assert in_a_row(both[0])
+    for change in (
+        lambda p: p[1].data.fill(7.0),
+        lambda p: setattr(p[0], "data", np.full((3, 2), 0.25, dtype)),
+        lambda p: setattr(p[2], "grad", None),
+    ):
+        for optimiser in both:
+            change(optimiser.param_groups[0]["params"])
+        for optimiser in both:
+            optimiser.step()
+        assert_same(*both)
+        step_both(both, 2)
+        assert_same(*both)
+    assert in_a_row(both[0])
+
+
+def test_a_row_makes_stale_what_its_parameters_were_used_for():
+    params = parameters()
+    losses = [mg.sum(p * p) for p in params]
+    give_gradients(params, 0)
+    nn.optim.SGD(params, lr=0.1).step()
+    for loss in losses:
+        with pytest.raises(mg.StaleError, match="modified by an inplace operation"):
+            loss.backward()
+
+
 @recurrences
 def test_whatever_happens_between_two_steps(recurrence, settings):
     both = pair(recurrence, settings)

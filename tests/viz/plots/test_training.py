@@ -75,13 +75,21 @@ def test_names_are_shown_as_they_are() -> None:
     assert legend(viz.curves({"$x$": [1.0], "_b\n": [2.0]})) == [r"\$x\$", "\N{WORD JOINER}_b␊"]
 
 
+def test_the_losses_of_a_loop_of_ones_own_are_a_history() -> None:
+    for losses in ([1.0, 0.5, 0.25], (1.0, 0.5, 0.25), np.array([1.0, 0.5, 0.25])):
+        (line,) = viz.curves(losses).axes[0].get_lines()
+        assert line.get_xydata().tolist() == [[1, 1.0], [2, 0.5], [3, 0.25]]
+
+
 @pytest.mark.parametrize(
     ("history", "options", "error", "text"),
     [
         (nn.History(), {}, ValueError, "the history is empty"),
         ({}, {}, ValueError, "the history is empty"),
         ({"a": [], "b": [np.nan]}, {}, ValueError, "the history is empty"),
-        ([1.0, 2.0], {}, TypeError, "expected the History of nn.fit, or a mapping from names to numbers, got list"),
+        (3.0, {}, TypeError, "expected the History of nn.fit, losses, or a mapping from names to losses, got float"),
+        ([[1.0], [2.0]], {}, TypeError, "'loss' must be a sequence of numbers, got list"),
+        ([], {}, ValueError, "the history is empty"),
         ({"a": ["x", "y"]}, {}, TypeError, "'a' must be a sequence of numbers, got list"),
         ({"a": 3.0}, {}, TypeError, "'a' must be a sequence of numbers, got float"),
         ({"a": [[1.0], [2.0]]}, {}, TypeError, "'a' must be a sequence of numbers"),

@@ -127,6 +127,20 @@ def test_wrong_rules_do_not(factor):
     assert found.elements == 3
 
 
+@pytest.mark.parametrize("op", [mg.sin, mg.log, mg.sqrt, mg.exp, mg.relu, mg.abs, lambda x: 1 / x])
+@pytest.mark.parametrize("x", [1e-300, 1e-9, 1e-5, 300.0, 1e5])
+def test_right_rules_are_not_accused_near_zero_or_far_from_it(op, x):
+    """The logarithm of a small probability, a sine of a large angle: where nothing can be taken, that is said."""
+    (found,) = differences(mg.record(op(mg.Value(x)))[0])
+    assert found.agrees or not (found.is_taken or math.isfinite(found.told))
+
+
+def test_at_a_pole_there_is_no_difference():
+    for op in (mg.log, mg.sqrt, lambda x: 1 / x):
+        (found,) = differences(mg.record(op(mg.Value(0.0)))[0])
+        assert not found.is_taken
+
+
 def test_a_kink_is_called_a_kink():
     (found,) = differences(mg.record(mg.relu(mg.Value(0.0)))[0])
     assert not found.agrees

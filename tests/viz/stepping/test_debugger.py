@@ -328,6 +328,23 @@ def test_check_holds_the_rule_against_differences():
     assert "rule 3, difference 6: THEY DIFFER" in answer("check", loss=mg.apply(Wrong, mg.Value(3.0)))
 
 
+def test_commands_from_a_file_cannot_move_the_cursor_of_a_terminal():
+    text = session("\x1b[2J; p '\x1b]0;x'; b \x07")
+    assert not {"\x1b", "\x07"} & set(text)
+
+
+def test_a_page_is_opened_at_a_step_that_it_has(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("viz.stepping.stepper.MOST_STEPS", 3)
+    assert "wrote a.html, which has steps 1 to 3, to be opened at a.html#3" in joined(session("last; html a.html"))
+
+
+def test_pdb_steps_out_of_a_rule_past_its_own_plumbing():
+    text = session("until a; pdb; s; s; s; p 'out again'")
+    assert "bdb.py" not in text
+    assert "(viz) p 'out again'\n" in text
+
+
 def test_pictures_mark_the_node(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     text = session("until a; draw; draw a.dot; html; html b.html; html c.svg; draw d.xyz; draw")

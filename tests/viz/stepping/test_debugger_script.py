@@ -81,6 +81,38 @@ def test_continue_at_the_end_goes_on_and_step_to_the_next_pass(run):
     assert [line for line in out.splitlines() if line.startswith("pass ") and "from" not in line] == plain.splitlines()
 
 
+def test_expressions_that_exit_end_nothing(run):
+    """As in pdb: `p sys.exit()` and a condition that exits are answered; `p exit()` closes the input, which ends."""
+    status, out, _ = run(PASSES, "p sys.exit(3); b op:square if sys.exit(); c; p 7; q")
+    assert "*** SystemExit: 3" in out
+    assert "(viz) p 7\n7\n" in out
+    status, out, errors = run(PASSES, "p exit(3); p 7")
+    assert (status, errors) == (0, "")
+    assert "*** SystemExit: 3" in out
+
+
+@pytest.mark.parametrize("compiled", ["mg.compile", "lambda function: function"])
+def test_every_pass_of_a_compiled_function_is_met(run, compiled):
+    """A replay has no graph to be stepped over: under the debugger the function runs as it is written."""
+    source = (
+        f"import microgrid as mg\nw = mg.Value(1.0)\n@{compiled}\ndef loss(x):\n    return mg.exp(w * x)\n"
+        "for i in range(4):\n    L = loss(0.5)\n    if not w.grad: L.backward()\n    w.zero_grad()\n"
+    )
+    status, out, errors = run(source, "b op:exp; c; c; c; c; c; c; c; c; c")
+    assert (status, errors) == (0, "")
+    assert out.count(": 2 steps") == 4
+
+
+def test_no_frame_of_ours_in_what_was_raised_before(run):
+    source = PASSES.replace("w.zero_grad()", "loss.register_hook(lambda g: g.x)")
+    source = source.replace("    loss.backward()", "    try: loss.backward()\n    except Exception: raise KeyError")
+    status, _, errors = run(source, "c")
+    assert status == 1
+    assert "in a hook of" in errors
+    assert "During handling" in errors
+    assert "viz" not in errors
+
+
 def test_breakpoints_and_watches_stop_later_passes(run):
     _, out, _ = run(PASSES, "b op:square if tape.labels and i == 2; b op:power if i == 2; c; c; p i, w.data; q")
     assert "(viz) p i, w.data\n(2, " in out
@@ -215,7 +247,12 @@ def test_a_saved_tape_is_walked_over(run, tmp_path, capfd, monkeypatch):
     assert "sum of 2 paths" in capfd.readouterr().out
     (tmp_path / "broken.json").write_text("{", encoding="utf-8")
     assert command.main(["debug", "broken.json"]) == 1
-    assert "broken.json" in capfd.readouterr().err
+    capfd.readouterr()
+    told = subprocess.run([sys.executable, "-m", "viz", "debug", "broken.json"], capture_output=True, text=True,
+                          env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False)  # fmt: skip
+    assert (told.returncode, told.stderr.count("\n")) == (1, 1)
+    assert "broken.json is no tape" in told.stderr
+    assert "runpy" not in told.stderr
 
 
 @pytest.mark.parametrize(
@@ -245,10 +282,11 @@ def test_every_kind_of_pass_stops_and_gives_what_it_gives(run, call):
 def test_passes_of_other_threads_are_left_alone(run):
     source = (
         "import threading\nimport microgrid as mg\nx = mg.Value(2.0)\n"
-        "t = threading.Thread(target=lambda: (x * x).backward())\nt.start(); t.join()\nprint(x.grad)\n"
+        "t = threading.Thread(target=(x * x).backward, name='worker')\nt.start(); t.join()\nprint(x.grad)\n"
     )
     status, out, errors = run(source)
-    assert (status, out, errors) == (0, "4.0\n", "script.py ran no backward pass\n")
+    assert (status, out) == (0, "4.0\n")
+    assert errors == "script.py ran no backward pass in its main thread: viz.debug(loss) steps in worker\n"
 
 
 def test_afterwards_nothing_is_left_behind():
