@@ -134,10 +134,15 @@ code_kind = _CodeKind("code", 50, {}, one=lambda x: Code("1.0"))
 kinds.register(code_kind, [Code])
 
 
+_outlived: list[str] = []  # sources of functions that are gone; taken off here, since others may be walking over them
+
+
 def compiled(name: str, lines: Sequence[str], namespace: dict[str, Any]) -> Callable[..., Any]:
     """The function of this name that the lines define; while it lives debuggers find its source as that of any file."""
     source = "\n".join(lines) + "\n"
     listed, file = source.splitlines(keepends=True), f"<microgrid {name}>"
+    while _outlived:
+        linecache.cache.pop(_outlived.pop(), None)
     for other in itertools.count(2):  # another of the same name has another source
         if file not in linecache.cache:
             break
@@ -146,5 +151,5 @@ def compiled(name: str, lines: Sequence[str], namespace: dict[str, Any]) -> Call
     scope: dict[str, Any] = {sites.MARK: True, "__name__": __name__} | namespace
     exec(compile(source, file, "exec"), scope)
     function: Callable[..., Any] = scope[name]
-    weakref.finalize(function, linecache.cache.pop, file, None).atexit = False
+    weakref.finalize(function, _outlived.append, file).atexit = False
     return function

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import linecache
 import math
 from typing import Any
@@ -91,3 +92,14 @@ def test_an_elementary_rule_is_a_call(name: str) -> None:
     code = getattr(rules, name)(Code("x"))
     assert str(code) == f"{name}(x)"
     assert eval(str(code), {name: getattr(math, name)}, NAMES) == getattr(math, name)(1.75)
+
+
+def test_the_source_of_a_function_goes_after_it_but_not_under_somebody_who_walks_over_the_sources():
+    """`linecache.checkcache`, which every pdb calls, fails with a KeyError where one vanishes meanwhile."""
+    function = compiled("short_lived", ["def short_lived(): return 1"], {})
+    file = function.__code__.co_filename
+    del function
+    gc.collect()
+    assert file in linecache.cache
+    compiled("the_next", ["def the_next(): return 2"], {})
+    assert file not in linecache.cache
