@@ -8,13 +8,10 @@
 (-1.2599, 0.8399)
 """
 
-import importlib
+import typing
 
-from microgrid import rules, sites
+from microgrid import kinds, late, rules, sites
 from microgrid.anomaly import AnomalyError
-from microgrid.capture.compiled import Compiled, compile
-from microgrid.check import GradcheckError, gradcheck, gradgradcheck
-from microgrid.derivatives import grad
 from microgrid.functions import (
     abs,
     add,
@@ -81,28 +78,62 @@ from microgrid.functions import (
 )  # fmt: skip
 from microgrid.graph import Hook, Node, topological_order
 from microgrid.modes import detect_anomaly, enable_grad, is_grad_enabled, no_grad, set_grad_enabled
-from microgrid.proving.chain_rule import Derivation, Link, derive
-from microgrid.proving.printing import formula, latex
-from microgrid.proving.proofs import Proof, prove
-from microgrid.proving.symbolic import expression, symbols
 from microgrid.rule import Rule
 from microgrid.sites import record_sites
 from microgrid.stale import StaleError
 from microgrid.stepping import debugging
-from microgrid.stepping.explaining import Explanation, explain, why
-from microgrid.stepping.steps import Contribution, Step, Summary, steps
-from microgrid.stepping.tape import Change, Tape, record
 from microgrid.tensor import Tensor
-from microgrid.transforms import elementwise_grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 from microgrid.value import Value
 
 __microgrid_machinery__ = True
 __version__ = "0.1.0"
 
-if debugging.is_watched():  # perhaps by a debugger
-    debugging.skip_machinery()  # and no line of the user's is to import what comes late
-    for late in ("microgrid.stepping.frames", "microgrid.capture.scalar_capture", "numpy.ma"):
-        importlib.import_module(late)
+
+def _find(number: type) -> bool:
+    """Whether this type is of fractions, of mpmath or of SymPy, and is now registered."""
+    from microgrid.proving import exact  # when such a number turns up
+
+    return exact.find(number)
+
+
+kinds.finders.append(_find)
+
+if debugging.is_watched():  # perhaps by a debugger, which is not to stop in what is imported from here on
+    debugging.skip_machinery()
+    import numpy.ma  # noqa: F401  # NumPy itself imports it late
+
+if typing.TYPE_CHECKING:
+    from microgrid.capture.compiled import Compiled, compile
+    from microgrid.check import GradcheckError, gradcheck, gradgradcheck
+    from microgrid.derivatives import grad
+    from microgrid.proving.chain_rule import Derivation, Link, derive
+    from microgrid.proving.printing import formula, latex
+    from microgrid.proving.proofs import Proof, prove
+    from microgrid.proving.symbolic import expression, symbols
+    from microgrid.stepping.explaining import Explanation, explain, why
+    from microgrid.stepping.steps import Contribution, Step, Summary, steps
+    from microgrid.stepping.tape import Change, Tape, record
+    from microgrid.transforms import elementwise_grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
+else:
+    __getattr__, __dir__ = late.attributes(
+        __name__,
+        {
+            "capture.compiled": "Compiled compile",
+            "capture.scalar_capture": "",
+            "check": "GradcheckError gradcheck gradgradcheck",
+            "derivatives": "grad",
+            "proving.chain_rule": "Derivation Link derive",
+            "proving.exact": "",
+            "proving.printing": "formula latex",
+            "proving.proofs": "Proof prove",
+            "proving.symbolic": "expression symbols",
+            "stepping.explaining": "Explanation explain why",
+            "stepping.frames": "",
+            "stepping.steps": "Contribution Step Summary steps",
+            "stepping.tape": "Change Tape record",
+            "transforms": "elementwise_grad hessian hvp jacobian jvp value_and_grad vjp",
+        },
+    )
 
 step_limit = 2000  # nodes: a debugger that is attached steps through passes of no more, unless it is asked to
 

@@ -17,14 +17,11 @@ Examples
 True
 """
 
-from nn import checkpoint, closed_form, data, functional, index_form, init, losses, metrics, optim, scalar
-from nn.archive import CheckpointError
-from nn.chains import Chain, chain
-from nn.checkpoint import Checkpoint, load, save
-from nn.comparison import Comparison, compare
+import typing
+
+from microgrid import late
+from nn import functional, init, losses, optim
 from nn.containers import ModuleDict, ModuleList, Sequential
-from nn.functional_calls import functional_call
-from nn.inventory import Summary, summary
 from nn.layers import (
     MLP,
     Dropout,
@@ -63,11 +60,39 @@ from nn.losses import (
 )
 from nn.module import Module, Parameter
 from nn.optim.clipping import clip_grad_norm_, clip_grad_value_
-from nn.scalar import to_array, to_scalar
-from nn.train import History, fit
-from nn.vector import parameters_to_vector, vector_to_parameters
 
 __microgrid_machinery__ = True
+
+if typing.TYPE_CHECKING:
+    from nn import checkpoint, closed_form, data, index_form, metrics, scalar
+    from nn.archive import CheckpointError
+    from nn.chains import Chain, chain
+    from nn.checkpoint import Checkpoint, load, save
+    from nn.comparison import Comparison, compare
+    from nn.functional_calls import functional_call
+    from nn.inventory import Summary, summary
+    from nn.scalar import to_array, to_scalar
+    from nn.train import History, fit
+    from nn.vector import parameters_to_vector, vector_to_parameters
+else:
+    __getattr__, __dir__ = late.attributes(
+        __name__,
+        {
+            "archive": "CheckpointError",
+            "chains": "Chain chain",
+            "checkpoint": "Checkpoint load save",
+            "closed_form": "",
+            "comparison": "Comparison compare",
+            "data": "",
+            "functional_calls": "functional_call",
+            "index_form": "",
+            "inventory": "Summary summary",
+            "metrics": "",
+            "scalar": "to_array to_scalar",
+            "train": "History fit",
+            "vector": "parameters_to_vector vector_to_parameters",
+        },
+    )
 
 __all__ = [
     "MLP",

@@ -108,12 +108,6 @@ def test_importing_the_engine_loads_numpy_and_the_standard_library_alone() -> No
     assert loaded - {"microgrid", "numpy"} <= sys.stdlib_module_names
 
 
-def test_importing_the_engine_loads_nothing_that_is_slow_to_load() -> None:
-    """dataclasses and inspect would cost more than the engine itself, and NumPy loads neither."""
-    code = "import sys, numpy; before = set(sys.modules); import microgrid; print(*set(sys.modules) - before)"
-    assert not {"dataclasses", "inspect", "typing_extensions"} & set(in_fresh_process(code).split())
-
-
 @pytest.mark.slow
 def test_the_wheel_holds_the_three_packages_and_nothing_else(tmp_path: Path) -> None:
     """Demos and tests stay in the clone; py.typed and the licence travel."""

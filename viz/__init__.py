@@ -22,19 +22,40 @@ True
 digraph {
 """
 
-from viz.drawing import Graph, draw_dot, graph, save, trace
-from viz.files import DotError
+import typing
+
+from microgrid import late
 from viz.notebook import show_nodes as _show_nodes
-from viz.picture import Cluster, Edge, Node
-from viz.plots.counts import confusion
-from viz.plots.flow import gradients
-from viz.plots.neurons import network
-from viz.plots.regions import boundary
-from viz.plots.training import curves
-from viz.stepping.debugger import debug
-from viz.stepping.stepper import Page, page
 
 __microgrid_machinery__ = True
+
+if typing.TYPE_CHECKING:
+    from viz.drawing import Graph, draw_dot, graph, save, trace
+    from viz.files import DotError
+    from viz.picture import Cluster, Edge, Node
+    from viz.plots.counts import confusion
+    from viz.plots.flow import gradients
+    from viz.plots.neurons import network
+    from viz.plots.regions import boundary
+    from viz.plots.training import curves
+    from viz.stepping.debugger import debug
+    from viz.stepping.stepper import Page, page
+else:
+    __getattr__, __dir__ = late.attributes(
+        __name__,
+        {
+            "drawing": "Graph draw_dot graph save trace",
+            "files": "DotError",
+            "picture": "Cluster Edge Node",
+            "plots.counts": "confusion",
+            "plots.flow": "gradients",
+            "plots.neurons": "network",
+            "plots.regions": "boundary",
+            "plots.training": "curves",
+            "stepping.debugger": "debug",
+            "stepping.stepper": "Page page",
+        },
+    )
 
 __all__ = [
     "Cluster",

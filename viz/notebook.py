@@ -10,7 +10,6 @@ import sys
 from typing import Any
 
 import microgrid as mg
-from viz.drawing import MAX_NODES, _graph
 
 __microgrid_machinery__ = True
 
@@ -23,6 +22,8 @@ def mimebundle(node: mg.Node, include: Any = None, exclude: Any = None) -> dict[
         return {"text/plain": object.__repr__(node)}
     if node.rule is None:
         return text
+    from viz.drawing import MAX_NODES, _graph  # here, since it takes longer to import than the engine
+
     try:
         scope = dict(vars(sys.modules["__main__"]))
         return _graph((node,), None, "auto", MAX_NODES, None, None, scope)._repr_mimebundle_() | text

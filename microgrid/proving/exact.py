@@ -205,6 +205,3 @@ def find(number: type) -> bool:
             kinds.register(kind, types)
             return True
     return False
-
-
-kinds.finders.append(find)

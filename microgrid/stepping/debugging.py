@@ -7,11 +7,13 @@ import sys
 import threading
 from collections.abc import Callable
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
 
 from microgrid import sites
 
 __microgrid_machinery__ = True
+
+T = TypeVar("T")
 
 # Patterns: all but microgrid.rules, what it calls between rules, and what the first call of an operation calls.
 MACHINERY = (
@@ -101,6 +103,22 @@ def step_over(stepping: bool = False) -> bool:
         _command(attached, frame, lambda: attached.set_next(frame))
         _skip_machinery(attached)
         return True
+    finally:
+        if tracer is not None:
+            sys.settrace(tracer)
+
+
+def unseen(work: Callable[[], T]) -> T:
+    """What some work of ours gives: pdb, where it is attached, is not led through it, and then goes on as it was."""
+    tracer = sys.gettrace()
+    if hasattr(getattr(tracer, "__self__", None), "set_next"):
+        sys.settrace(None)  # as in `step_over`
+    try:
+        attached, done = debugger(tracer), list[T]()
+        if not is_bdb(attached):
+            return work()
+        _command(attached, sys._getframe(1), lambda: done.append(work()))
+        return done[0]
     finally:
         if tracer is not None:
             sys.settrace(tracer)

@@ -325,7 +325,7 @@ def test_a_notebook_never_meets_an_error(monkeypatch) -> None:
 
     monkeypatch.setattr("viz.svg.written", broken)
     assert graph._repr_mimebundle_() == {"text/plain": repr(graph)}
-    monkeypatch.setattr("viz.notebook._graph", broken)
+    monkeypatch.setattr("viz.drawing._graph", broken)
     assert y._repr_mimebundle_() == {"text/plain": repr(y)}
 
 
