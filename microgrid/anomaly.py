@@ -22,6 +22,8 @@ CLIFF = (
     "(binary_cross_entropy_with_logits, nn.BCEWithLogitsLoss)"
 )
 
+FUNCTIONS = {"total": "sum"}  # what users call a rule by, where it is not the rule's own name
+
 
 class AnomalyError(FloatingPointError):
     """The first number that is not finite, under `detect_anomaly`."""
@@ -42,11 +44,15 @@ def explained(error: Exception, rule: type[Rule], inputs: Sequence[Any], paramet
         if shapes[0] and len(shapes[1]) == 2 and shapes[0][-1] != shapes[1][1]:
             reason = f"x has {shapes[0][-1]} features, the weight takes {shapes[1][1]}"
     words = [f"{name}={item}" for name, item in parameters.items() if item is not None]
-    what = ": ".join([rule.__name__, *filter(None, [", ".join(filter(None, [given, *words]))]), reason.strip()])
+    what = ": ".join([_called(rule), *filter(None, [", ".join(filter(None, [given, *words]))]), reason.strip()])
     kind = next(k for k in (ValueError, IndexError, TypeError) if isinstance(error, k))
     new = kind(what if ", at " in what else f"{what}, at {sites.here()}")
     vars(new)["reason"] = reason
     return new
+
+
+def _called(rule: type[Rule]) -> str:
+    return FUNCTIONS.get(rule.__name__, rule.__name__) if rule.ours else rule.__name__
 
 
 def _about_matmul(x: tuple[int, ...], y: tuple[int, ...]) -> str:
@@ -83,7 +89,7 @@ def check_value(rule: type[Rule], numbers: Sequence[Any], z: Any, watch: tuple[b
     if (found := _found(z, watch)) is None:
         return
     advice = CLIFF if rule.__name__ == "log" and found.startswith("-inf") else ""
-    raise AnomalyError(f"{rule.__name__} gave {found} of inputs {_summaries(numbers)}{advice}, at {sites.here()}")
+    raise AnomalyError(f"{_called(rule)} gave {found} of inputs {_summaries(numbers)}{advice}, at {sites.here()}")
 
 
 def check_share(node: Node, position: int, g: Any, share: Any, watch: tuple[bool, bool]) -> None:

@@ -1,6 +1,7 @@
 """detect_anomaly: the first number that is not finite, forward or backward, named with all that helps."""
 
 import threading
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -202,3 +203,20 @@ def test_messages_are_short():
     with pytest.raises(mg.AnomalyError) as error, mg.detect_anomaly():
         mg.log(mg.Tensor(np.zeros((100, 100)), requires_grad=True))
     assert len(str(error.value)) < 500
+
+
+@pytest.mark.parametrize(
+    ("xs", "reason"),
+    [
+        ([mg.Value(1.0), "a"], "expected a Value, a Tensor, a number or an array, got str: 'a'"),
+        ([mg.Value(1.0), 1j], "expected real numbers, got a complex one"),
+        ([mg.Value(Fraction(1, 2)), np.ones(2)], r"\(\), \(2,\): a fraction and a Tensor do not mix: make it a float"),
+        ([mg.Tensor([1.0, 2.0]), np.ones(3)], r"\(2,\), \(3,\): operands could not be broadcast together"),
+    ],
+)
+def test_a_sum_of_a_list_is_named_as_it_was_called(xs, reason):
+    """The error names mg.sum, which the user has called, and not the rule behind it."""
+    with pytest.raises((TypeError, ValueError), match=f"^sum: {reason}.*{HERE}:"):
+        mg.sum(xs)
+    with pytest.raises(mg.AnomalyError, match=r"^sum gave inf"), mg.detect_anomaly():
+        mg.sum([mg.Value(1e308), mg.Value(1e308)])
