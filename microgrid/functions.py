@@ -82,12 +82,12 @@ def divide(x: Any, y: Any) -> Any:
 
 def negative(x: X) -> X:
     """-x."""
-    return _of_one(rules.negative, x)
+    return _straight(rules.negative, x)
 
 
 def positive(x: X) -> X:
     """x itself, as a node of its own: its gradient is that of this use of x alone."""
-    return _of_one(rules.positive, x)
+    return _straight(rules.positive, x)
 
 
 def power(x: Any, y: Any) -> Any:
@@ -97,7 +97,7 @@ def power(x: Any, y: Any) -> Any:
 
 def square(x: X) -> X:
     """x^2."""
-    return _of_one(rules.square, x)
+    return _straight(rules.square, x)
 
 
 def exp(x: X) -> X:
@@ -108,57 +108,57 @@ def exp(x: X) -> X:
     >>> exp(0.0)
     1.0
     """
-    return _of_one(rules.exp, x)
+    return _straight(rules.exp, x)
 
 
 def log(x: X) -> X:
     """Natural logarithm; -inf at 0, nan below."""
-    return _of_one(rules.log, x)
+    return _straight(rules.log, x)
 
 
 def log1p(x: X) -> X:
     """ln(1 + x), exact near 0."""
-    return _of_one(rules.log1p, x)
+    return _straight(rules.log1p, x)
 
 
 def expm1(x: X) -> X:
     """e^x - 1, exact near 0."""
-    return _of_one(rules.expm1, x)
+    return _straight(rules.expm1, x)
 
 
 def sqrt(x: X) -> X:
     """Square root; nan below 0, and gradient inf at 0."""
-    return _of_one(rules.sqrt, x)
+    return _straight(rules.sqrt, x)
 
 
 def abs(x: X) -> X:
     """|x|; gradient 0 at 0."""
-    return _of_one(rules.abs, x)
+    return _straight(rules.abs, x)
 
 
 def sign(x: X) -> X:
     """-1, 0 or 1; gradient 0."""
-    return _of_one(rules.sign, x)
+    return _straight(rules.sign, x)
 
 
 def sin(x: X) -> X:
     """Sine of x in radians."""
-    return _of_one(rules.sin, x)
+    return _straight(rules.sin, x)
 
 
 def cos(x: X) -> X:
     """Cosine of x in radians."""
-    return _of_one(rules.cos, x)
+    return _straight(rules.cos, x)
 
 
 def tan(x: X) -> X:
     """Tangent of x in radians."""
-    return _of_one(rules.tan, x)
+    return _straight(rules.tan, x)
 
 
 def tanh(x: X) -> X:
     """Hyperbolic tangent."""
-    return _of_one(rules.tanh, x)
+    return _straight(rules.tanh, x)
 
 
 # ---------------------------------------------------------------------------------------- activations
@@ -172,22 +172,22 @@ def sigmoid(x: X) -> X:
     >>> sigmoid(0.0), sigmoid(-1000.0)
     (0.5, 0.0)
     """
-    return _of_one(rules.sigmoid, x)
+    return _straight(rules.sigmoid, x)
 
 
 def logsigmoid(x: X) -> X:
     """ln sigmoid(x), finite wherever x is."""
-    return _of_one(rules.logsigmoid, x)
+    return _straight(rules.logsigmoid, x)
 
 
 def softplus(x: X) -> X:
     """ln(1 + e^x), without overflow (Dugas et al., 2000)."""
-    return _of_one(rules.softplus, x)
+    return _straight(rules.softplus, x)
 
 
 def relu(x: X) -> X:
     """max(x, 0); gradient 0 at 0 and 1 at nan, as in torch."""
-    return _of_one(rules.relu, x)
+    return _straight(rules.relu, x)
 
 
 def leaky_relu(x: X, negative_slope: float = 0.01) -> X:
@@ -297,13 +297,19 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     """
     if bias is None:
         return rules.matmul(_lifted(x), transpose(weight))
-    weight, bias = _array(weight, "linear"), _array(bias, "linear")
+    try:  # what follows says what is wrong
+        z = rules.linear.shortcuts[x.__class__](x, weight, bias)  # type: ignore[misc]  # of None a TypeError
+        if z is not NotImplemented and bias._data.shape == weight._data.shape[:1]:
+            return z
+    except (AttributeError, TypeError, ValueError):
+        pass
+    x, weight, bias = _array(x, "linear"), _array(weight, "linear"), _array(bias, "linear")
     if bias.shape != weight.shape[:1]:
         raise ValueError(
             f"linear: weight {weight.shape} takes a bias of shape {weight.shape[:1]}, got {bias.shape}, "
             f"at {sites.here()}"
         )
-    return rules.linear(_array(x, "linear"), weight, bias)
+    return rules.linear(x, weight, bias)
 
 
 def dot(xs: Any, ys: Any) -> Any:
@@ -387,31 +393,31 @@ def sum(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     whole = axis is None and not keepdims
     if whole and isinstance(x, (list, tuple)) and x and (isinstance(x[0], Node) or _holds_values(x)):
         return joined(rules.total, tuple(x))
-    return rules.sum(_array(x, "sum"), axis=_axis(axis, "sum"), keepdims=bool(keepdims))
+    return _reduced(rules.sum, x, axis, keepdims)
 
 
 @torch_words
 def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """The mean of x over axis; nan of nothing."""
-    return rules.mean(_array(x, "mean"), axis=_axis(axis, "mean"), keepdims=bool(keepdims))
+    return _reduced(rules.mean, x, axis, keepdims)
 
 
 @torch_words
 def max(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """The largest of x over axis; ties share the gradient equally."""
-    return rules.max(_array(x, "max"), axis=_axis(axis, "max"), keepdims=bool(keepdims))
+    return _reduced(rules.max, x, axis, keepdims)
 
 
 @torch_words
 def min(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """The smallest of x over axis; ties share the gradient equally."""
-    return rules.min(_array(x, "min"), axis=_axis(axis, "min"), keepdims=bool(keepdims))
+    return _reduced(rules.min, x, axis, keepdims)
 
 
 @torch_words
 def prod(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """The product of x over axis; gradients are products of the others, exact at zeros."""
-    return rules.prod(_array(x, "prod"), axis=_axis(axis, "prod"), keepdims=bool(keepdims))
+    return _reduced(rules.prod, x, axis, keepdims)
 
 
 @torch_words
@@ -437,13 +443,13 @@ def norm(x: Any, ord: float | None = None, axis: Axis = None, keepdims: bool = F
     """
     if ord not in (None, 2):
         raise ValueError(f"norm: only the Euclidean norm, ord=2, has a rule, got ord={ord!r}, at {sites.here()}")
-    return rules.norm(_array(x, "norm"), axis=_axis(axis, "norm"), keepdims=bool(keepdims))
+    return _reduced(rules.norm, x, axis, keepdims)
 
 
 @torch_words
 def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """ln sum e^x over axis, shifted by the largest x so that nothing overflows."""
-    return rules.logsumexp(_array(x, "logsumexp"), axis=_axis(axis, "logsumexp"), keepdims=bool(keepdims))
+    return _reduced(rules.logsumexp, x, axis, keepdims)
 
 
 @torch_words
@@ -658,6 +664,12 @@ def binary_cross_entropy_with_logits(input: Any, target: Any) -> Any:
     max(x, 0) - y x + ln(1 + e^-|x|), right to a few ulp for |x| <= 708; the gradient is (1 - y) s(x) - y s(-x),
     which is s(x) - y without the cancellation at y = 1.
     """
+    try:  # what follows says what is wrong
+        z = rules.binary_cross_entropy_with_logits.shortcuts[input.__class__](input, target)  # type: ignore[misc]
+        if z is not NotImplemented and target._data.shape == input._data.shape:
+            return z
+    except (AttributeError, TypeError, ValueError):
+        pass
     x, y = _lifted(input), _lifted(target)
     given, expected = np.shape(getattr(y, "_data", y)), np.shape(getattr(x, "_data", x))
     if given != expected:
@@ -671,14 +683,28 @@ def binary_cross_entropy_with_logits(input: Any, target: Any) -> Any:
 # ---------------------------------------------------------------------------------------- arguments
 
 
-def _of_one(rule: type[Rule], x: Any) -> Any:
-    """`rule(x)`, elementwise; of a node straight by the rule's shortcut, if there is one."""
-    shortcut = rule.shortcuts[x.__class__] if isinstance(x, Node) else None
-    try:
-        z = NotImplemented if shortcut is None else shortcut(x)
-    except (TypeError, ValueError):  # the rule itself says what is wrong
-        z = NotImplemented
-    return rule(_lifted(x)) if z is NotImplemented else z
+def _straight(rule: type[Rule], x: Any, *others: Any, **parameters: Any) -> Any:
+    """`rule(x, ...)`; of a node straight by the rule's shortcut, if there is one."""
+    if isinstance(x, Node):
+        shortcut = rule.shortcuts[x.__class__]
+        if shortcut is not None:
+            try:
+                z = shortcut(x, *others, **parameters)
+                if z is not NotImplemented:
+                    return z
+            except (TypeError, ValueError):  # the rule itself says what is wrong
+                pass
+    else:
+        x = _lifted(x)
+    return rule(x, *others, **parameters)
+
+
+def _reduced(rule: type[Rule], x: Any, axis: Any, keepdims: bool) -> Any:
+    """A rule that leaves one number of all those along an axis, or along several."""
+    name = rule.__name__
+    if not (isinstance(x, Node) and x._data.__class__ is np.ndarray and axis is None):
+        x, axis = _array(x, name), _axis(axis, name)
+    return _straight(rule, x, axis=axis, keepdims=bool(keepdims))
 
 
 def _lifted(x: Any) -> Any:

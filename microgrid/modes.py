@@ -6,7 +6,6 @@ manager and a decorator, of functions, coroutines and generators: a generator ho
 
 from __future__ import annotations
 
-import copy
 import functools
 import threading
 from collections.abc import Callable, Generator
@@ -217,6 +216,8 @@ class recording(Mode):
         if not hasattr(type(x), "bit_generator"):
             return x
         if id(x) not in self._generators:
+            import copy  # here, since few programs need it
+
             self._generators[id(x)] = copy.deepcopy(x)
         return self._generators[id(x)]
 
@@ -224,6 +225,14 @@ class recording(Mode):
 def record() -> recording | None:
     """The recording that goes on here and now."""
     return cast("recording | None", recording._now(default=None))
+
+
+def only_recording() -> bool:
+    """Whether a record is made here, with `enable_grad` and no other mode: then shortcuts serve as without any."""
+    going_on, grad = recording._stack.get(), no_grad._stack.get()
+    return bool(
+        going_on and going_on.alive and grad and grad.alive and grad.setting and detect_anomaly._stack.get() is None
+    )
 
 
 def look(operation: str) -> None:

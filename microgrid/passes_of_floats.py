@@ -12,7 +12,7 @@ from typing import Any
 
 from microgrid import kinds, modes, stale
 from microgrid.emitter import Code, compiled
-from microgrid.graph import Node, age, differentiate
+from microgrid.graph import Node, _passes as passes, age, differentiate
 from microgrid.passes import derivatives, marked, written_share
 from microgrid.rule import Rule
 from microgrid.shortcuts import ByLength, float_code
@@ -28,8 +28,7 @@ def backward_of_floats(root: Any) -> bool:
     reached = _reached(root, nothing)
     if reached is None:
         return False
-    operations, leaves = reached
-    before = [(node, node._grad) for node in operations if node._grad is not None]
+    operations, leaves, before = reached
     root._share = 1.0
     try:
         pulls.run(operations)
@@ -44,8 +43,8 @@ def backward_of_floats(root: Any) -> bool:
     return True
 
 
-def _reached(root: Any, nothing: float) -> tuple[list[Any], list[Any]] | None:
-    """The operations that a gradient flows to from the root, newest first, and the leaves.
+def _reached(root: Any, nothing: float) -> tuple[list[Any], list[Any], list[tuple[Any, Any]]] | None:
+    """The operations that a gradient flows to from the root, newest first, the leaves, and gradients of before.
 
     A node that was reached is known by its share, which is `nothing`: an object of this pass alone. None, where the
     general walk is needed: where a mode is on, where a node has a hook or was handed out or written to, where one is
@@ -56,37 +55,69 @@ def _reached(root: Any, nothing: float) -> tuple[list[Any], list[Any]] | None:
     Value = kinds.float_kind.face
     operations: list[Any] = []
     leaves: list[Any] = []
+    before: list[tuple[Any, Any]] = []
     waiting = [root]
+    root._share = nothing
     while waiting:
-        x = waiting.pop()  # the newest first: what was made together lies together in memory
+        node = waiting.pop()  # the newest first: what was made together lies together in memory
+        if node._extra is not None and marked(node):
+            return None
+        if node.rule is None:
+            if node.requires_grad:
+                leaves.append(node)
+            continue
+        if not node.requires_grad:
+            continue
+        operations.append(node)
+        if node._grad is not None:
+            before.append((node, node._grad))
+        x, y = node._x, node._y
+        if y.__class__ is dict:
+            if node.rule.constant:
+                return None
+            for y in x:
+                if y.__class__ is Value:
+                    if y._share is not nothing:
+                        y._share = nothing
+                        waiting.append(y)
+                elif y.__class__ is not float and isinstance(y, Node):
+                    return None
+            continue
         if x.__class__ is Value:
-            if x._share is nothing:
-                continue
-            if x._extra is not None and marked(x):
-                return None
-            x._share = nothing
-            if not x.requires_grad:
-                continue
-            if x.rule is None:
-                leaves.append(x)
-                continue
-            operations.append(x)
-            y = x._y
-            if y.__class__ is not dict:
-                waiting.append(x._x)
-                waiting.append(y)
-            elif x.rule.constant:
-                return None
-            else:
-                for y in x._x:
-                    if y.__class__ is not Value or y._share is not nothing:
-                        waiting.append(y)  # noqa: PERF401 (a list made first takes longer)
+            if x._share is not nothing:
+                x._share = nothing
+                waiting.append(x)
         elif x.__class__ is not float and isinstance(x, Node):
+            return None
+        if y.__class__ is Value:
+            if y._share is not nothing:
+                y._share = nothing
+                waiting.append(y)
+        elif y.__class__ is not float and isinstance(y, Node):
             return None
     operations.sort(key=age, reverse=True)
     if operations[-1]._number <= stale.last.write:
         return None  # data was written to since the oldest operation: the general walk looks at each edge
-    return operations, leaves
+    return operations, leaves, before
+
+
+def ordered(root: Any) -> list[Node]:
+    """What `topological_order` gives, in half the time: a node that was found is known by its share, as above."""
+    found, made, leaves = object(), list[Node](), list[Node]()
+    with passes.lock:
+        root._share = found
+        waiting = [root]
+        while waiting:
+            node = waiting.pop()
+            (leaves if node.rule is None else made).append(node)
+            x, y = node._x, node._y
+            for x in x if y.__class__ is dict else (x,) if y is None else (x, y):
+                if isinstance(x, Node) and x._share is not found:
+                    x._share = found
+                    waiting.append(x)
+    made.sort(key=age)
+    leaves.sort(key=age)
+    return leaves + made
 
 
 # ------------------------------------------------------------------------------------------------ rule by rule

@@ -158,6 +158,6 @@ _row_of_ones = functools.lru_cache(maxsize=16)(np.ones)
 def _summed(x: Any, axes: int) -> Any:
     """The sum over the first axes."""
     # a row of ones through BLAS is several times quicker than NumPy's sum over the samples of a batch
-    if x.ndim == 2 and axes == 1 and x.dtype.kind == "f" and x.shape[0]:
-        return np.dot(_row_of_ones(x.shape[0], x.dtype), x)
-    return np.add.reduce(x, tuple(range(axes)))
+    if axes == 1 and x.ndim == 2 and x.dtype.kind == "f" and len(x):
+        return np.dot(_row_of_ones(len(x), x.dtype), x)
+    return np.asarray(np.add.reduce(x, tuple(range(axes))))  # of all axes it is a scalar

@@ -26,6 +26,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 # ---------------------------------------------------------------------------------------- operators of floats
 
+faces_of_arrays: set[type] = set()  # Tensor and its subclasses
+stand_ins: set[type] = set()  # what stands for a plain number while a function is recorded; its `number` is that number
+
 
 def reflected(inputs: Sequence[str]) -> list[str]:
     """The operands of a reflected operator: the other one comes first."""
@@ -68,7 +71,7 @@ def emit_operator(
     expression = str(code_kind.apply(rule, [Code(x) for x in rule.inputs], {}))
     lines = [
         f"def {name}({given}):",
-        f"    if special.count or self.__class__ is not Value: return {elsewhere}",
+        f"    if self.__class__ is not Value or (special.count and not only_recording()): return {elsewhere}",
         f"    {number} = self._data",
     ]
     if other:
@@ -76,6 +79,7 @@ def emit_operator(
             "    kind = other.__class__",
             f"    if kind is Value: {other} = other._data",
             f"    elif kind is float or kind is int: {other} = other",
+            f"    elif kind in stand_ins and special.count: {other} = other.number",
             f"    else: return {elsewhere}",
             f"    if not self.requires_grad and (kind is not Value or not other.requires_grad): return {elsewhere}",
         ]
@@ -85,7 +89,12 @@ def emit_operator(
         f"    try: z = {expression}",
         f"    except (ArithmeticError, ValueError): return {elsewhere}",
         *([f"    if z.__class__ is not float: return {elsewhere}"] if "**" in expression else []),
-        *recorded("Value", *[inputs[x] for x in rule.inputs], *["None"] * (not other)),
+        *recorded(
+            "Value",
+            inputs[rule.inputs[0]],
+            inputs[rule.inputs[1]] if other else "None",
+            0 if plain else 1,  # in what applies the rule
+        ),
     ]
     return compiled(name, lines, float_code() | {"plain": plain, "rule": rule})
 
@@ -136,10 +145,10 @@ def emit_of_arrays(rule: type[Rule]) -> Callable[..., Any]:
     ]
     for x, node in zip(numbers, nodes, strict=True):
         lines += [
-            f"    if isinstance({node}, Tensor):",
+            f"    if {node}.__class__ in faces:",
             f"        if {node}._extra is not None and 'handed' in {node}._extra: return NotImplemented",
             f"        {x} = {node}._data",
-            *([] if x in rule.constant else [f"        recorded = recorded or {node}.requires_grad"]),
+            *([] if x in rule.constant else [f"        if {node}.requires_grad: recorded = True"]),
             f"    elif {node}.__class__ is float or {node}.__class__ is int: {x} = {node}",
             "    else: return NotImplemented",
         ]
@@ -158,10 +167,15 @@ def emit_of_arrays(rule: type[Rule]) -> Callable[..., Any]:
         "    if z.__class__ is not ndarray: z = asarray(z)",
         "    if z.dtype.kind != 'f': return NotImplemented",
         f"    inputs = ({', '.join(nodes)},)",
-        *recorded("Tensor", "inputs", f"dict({', '.join(words)})" if words else "NO_PARAMETERS"),
+        *recorded(
+            "Tensor",
+            "inputs",
+            f"dict({', '.join(words)})" if words else "NO_PARAMETERS",
+            within_modules=True,
+        ),
     ]
     scope = {
-        **float_code(), "Tensor": kinds.array_kind.face, "SIMPLE": {int, bool, float, type(None)}, "rule": rule,
+        **float_code(), "Tensor": kinds.array_kind.face, "faces": faces_of_arrays, "SIMPLE": {int, bool, float, type(None)}, "rule": rule,
         "quiet": kinds._quiet, "just": kinds._just, "ndarray": np.ndarray, "asarray": np.asarray,
         "value": written_out(rule),
     }  # fmt: skip
@@ -197,15 +211,25 @@ def written_out(rule: type[Rule]) -> Callable[..., Any]:
 
 
 def emit_joining(rule: type[Rule]) -> Callable[..., Any]:
-    """A rule of many Values and numbers: its value, and the node that records it."""
-    return ByLength(lambda length: emit_joining_of(rule, length), emit_joining_any(rule))
+    """A rule of many Values and numbers: its value, and the node that records it, two calls within `dot` or a rule."""
+    return joining[rule]
 
 
 def joined(rule: type[Rule], inputs: tuple[Any, ...]) -> Any:
     """`rule(*inputs)` of a rule of many inputs, without handing them from call to call."""
-    shortcut = rule.shortcuts[inputs[0].__class__]
-    z = shortcut[len(inputs)](inputs) if shortcut.__class__ is ByLength else NotImplemented
+    z = joining[rule][len(inputs)](inputs)
     return rule(*inputs) if z is NotImplemented else z
+
+
+class _Joining(dict[Any, "ByLength"]):
+    """The code of each rule of many inputs."""
+
+    def __missing__(self, rule: type[Rule]) -> ByLength:
+        self[rule] = emitted = ByLength(lambda length: emit_joining_of(rule, length), emit_joining_any(rule))
+        return emitted
+
+
+joining = _Joining()
 
 
 class ByLength(dict[int, Callable[..., Any]]):
@@ -236,7 +260,7 @@ def emit_joining_of(rule: type[Rule], length: int) -> Callable[..., Any]:
     expression = str(rule.value(*map(Code, xs)))
     lines = [
         f"def {name}(inputs, Value=Value):",
-        "    if special.count: return NotImplemented",
+        "    if special.count and not only_recording(): return NotImplemented",
         f"    {', '.join(xs)}, = inputs",
         "    recorded = x0.__class__ is Value and x0.requires_grad",
         "    if not (recorded or any(x.__class__ is Value and x.requires_grad for x in inputs)): return NotImplemented",
@@ -244,13 +268,15 @@ def emit_joining_of(rule: type[Rule], length: int) -> Callable[..., Any]:
     for x in xs:
         lines += [
             f"    if {x}.__class__ is Value: {x} = {x}._data",
-            f"    elif {x}.__class__ is not float and {x}.__class__ is not int: return NotImplemented",
+            f"    elif {x}.__class__ is not float and {x}.__class__ is not int:",
+            f"        if not ({x}.__class__ in stand_ins and special.count): return NotImplemented",
+            f"        {x} = {x}.number",
         ]
     lines += [
         f"    try: z = {expression}",
         "    except (ArithmeticError, ValueError): return NotImplemented",
         "    if z.__class__ is not float: return NotImplemented",
-        *recorded("Value", "inputs", "NO_PARAMETERS"),
+        *recorded("Value", "inputs", "NO_PARAMETERS", 2),
     ]
     return compiled(name, lines, float_code() | {"rule": rule})
 
@@ -260,7 +286,7 @@ def emit_joining_any(rule: type[Rule]) -> Callable[..., Any]:
     name = f"{rule.__name__}_of_any_floats"
     lines = [
         f"def {name}(inputs):",
-        "    if special.count: return NotImplemented",
+        "    if special.count and not only_recording(): return NotImplemented",
         "    numbers, recorded = [], False",
         "    for x in inputs:",
         "        kind = x.__class__",
@@ -268,17 +294,20 @@ def emit_joining_any(rule: type[Rule]) -> Callable[..., Any]:
         "            numbers.append(x._data)",
         "            recorded = recorded or x.requires_grad",
         "        elif kind is float or kind is int: numbers.append(x)",
+        "        elif kind in stand_ins and special.count: numbers.append(x.number)",
         "        else: return NotImplemented",
         "    if not recorded: return NotImplemented",
         "    try: z = value(*numbers)",
         "    except (ArithmeticError, ValueError): return NotImplemented",
-        *recorded("Value", "inputs", "NO_PARAMETERS"),
+        *recorded("Value", "inputs", "NO_PARAMETERS", 2),
     ]
     return compiled(name, lines, float_code() | {"value": rule.value, "rule": rule})
 
 
-def recorded(face: str, x: str, y: str) -> list[str]:
-    """The node of an emitted operator; see `Node` for what x and y are."""
+def recorded(face: str, x: str, y: str, within: int = 0, within_modules: bool = False) -> list[str]:
+    """The node of an emitted operator, so many calls of ours within, or nearly always within modules; see `Node`."""
+    indent = "    " * within_modules
+    outwards = "        if MARK in frame.f_globals: frame = frame.f_back or frame"
     return [
         f"    node = new({face})",
         "    node._data = z",
@@ -289,8 +318,10 @@ def recorded(face: str, x: str, y: str) -> list[str]:
         "    node.requires_grad = True",
         "    node.rule = rule",
         "    if sites.on:",
-        "        frame = getframe(1)",
-        "        if MARK in frame.f_globals: frame = user_frame(frame)",
+        *(["        frame = caller.frame", "        if frame is None:"] if within_modules else []),
+        f"{indent}        frame = getframe({max(within, 1)})",
+        *([outwards, outwards] if within else []),  # quicker than the search for the user's frame
+        f"{indent}        if MARK in frame.f_globals: frame = user_frame(frame)",
         "        node._code = frame.f_code",
         "        node._instruction = frame.f_lasti",
         "    else:",
@@ -306,8 +337,8 @@ def float_code() -> dict[str, Any]:
     return {
         **kinds.float_kind.elementary,
         "Value": kinds.float_kind.face, "new": object.__new__, "next_number": next_number, "special": modes.special,
-        "sites": sites.switch, "getframe": sys._getframe, "user_frame": sites.user_frame, "MARK": sites.MARK,
-        "NO_PARAMETERS": NO_PARAMETERS,
+        "sites": sites.switch, "getframe": sys._getframe, "user_frame": sites.user_frame, "caller": sites.caller, "MARK": sites.MARK,
+        "NO_PARAMETERS": NO_PARAMETERS, "only_recording": modes.only_recording, "stand_ins": stand_ins,
     }  # fmt: skip
 
 

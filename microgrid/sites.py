@@ -9,6 +9,7 @@ from __future__ import annotations
 import linecache
 import os
 import sys
+import threading
 import warnings
 from itertools import islice
 from types import CodeType, FrameType, TracebackType
@@ -94,8 +95,19 @@ class record_sites:
         switch.on = self._before
 
 
+class _Caller(threading.local):
+    """The user's frame that called into machinery which calls nothing of the user's: known once, for many nodes."""
+
+    frame: FrameType | None = None
+
+
+caller = _Caller()
+
+
 def user_frame(frame: FrameType) -> FrameType:
     """The innermost frame, from the given one outwards, that is not machinery."""
+    if MARK in frame.f_globals and caller.frame is not None:
+        return caller.frame
     while MARK in frame.f_globals:
         outer = frame.f_back  # asked for once: it makes an object
         if outer is None:

@@ -9,7 +9,8 @@ import numpy as np
 
 from microgrid import functions, kinds, modes, numpy_protocol, rules, sites, stale
 from microgrid.graph import NO_PARAMETERS, Node, node_kind
-from microgrid.passes import backward_of_arrays, faces_of_arrays
+from microgrid.passes import backward_of_arrays
+from microgrid.shortcuts import faces_of_arrays
 from microgrid.shapes import Shape, filled, unbroadcast
 
 __microgrid_machinery__ = True
@@ -439,16 +440,16 @@ class Tensor(Node):
 
     def _fit(self, share: Any) -> Any:
         data = self._data
-        if isinstance(share, Node):
-            return self._fit_node(share)
         if share.__class__ is not np.ndarray:
+            if isinstance(share, Node):
+                return self._fit_node(share)
             if share is None:
                 raise TypeError("a derivative is None: does the function lack a `return`?")
             if isinstance(share, float) and data.ndim:  # the same everywhere
                 return filled(data.shape, data.dtype, share)
             share = np.asarray(share, data.dtype)
         if share.shape != data.shape:
-            share = np.asarray(unbroadcast(share, data.shape))
+            share = unbroadcast(share, data.shape)
         if share.dtype == data.dtype:
             return share
         if share.dtype.kind not in REAL:

@@ -26,7 +26,7 @@ import numpy as np
 
 import microgrid as mg
 from microgrid.capture.prepared import checked, prepared
-from microgrid.modes import record
+from microgrid.modes import record, special
 from nn.targets import (
     Array,
     Data,
@@ -38,6 +38,7 @@ from nn.targets import (
     check_weights,
     integer,
     numeric,
+    once_per_array,
     real,
 )
 
@@ -108,7 +109,7 @@ def binary_cross_entropy(
     input, labels = _pair(name, input, target, check_labels)
     checked(_check_probabilities, input)
     losses = -(labels * mg.log(input) + (1 - labels) * mg.log(1 - input))
-    return _reduce(_weighted(name, losses, weight), reduction)
+    return _reduce(losses if weight is None else _weighted(name, losses, weight), reduction)
 
 
 def binary_cross_entropy_with_logits(
@@ -166,7 +167,7 @@ def binary_cross_entropy_with_logits(
     else:
         p = _spread(name, "pos_weight", pos_weight, input)
         losses = (1 - labels) * mg.softplus(input) - p * labels * mg.logsigmoid(input)
-    return _reduce(_weighted(name, losses, weight), reduction)
+    return _reduce(losses if weight is None else _weighted(name, losses, weight), reduction)
 
 
 def mse_loss(input: Data, target: Data, *, reduction: str = "mean") -> mg.Tensor:
@@ -420,21 +421,21 @@ def nll_loss(
 
 def check_reduction(reduction: str) -> Callable[[mg.Tensor], mg.Tensor]:
     """What a reduction does, by its name."""
-    if not isinstance(reduction, str) or reduction not in REDUCTIONS:
+    try:
+        return REDUCTIONS[reduction]
+    except (KeyError, TypeError):
         expected = ", ".join(map(repr, REDUCTIONS))
         raise ValueError(
             f"{reduction!r} is not a valid value for reduction, expected one of {expected}, at {mg.sites.here()}"
-        )
-    return REDUCTIONS[reduction]
+        ) from None
 
 
 def _reduce(losses: mg.Tensor, reduction: str, counts: Array | None = None) -> mg.Tensor:
     """The losses reduced; `counts` says how much each is in the mean, where they are not all one."""
-    reducer = check_reduction(reduction)
     if counts is not None and reduction == "mean":
         mean: mg.Tensor = mg.sum(losses) / counts.sum()
         return mean
-    return reducer(losses)
+    return check_reduction(reduction)(losses)
 
 
 def _likelihood(
@@ -500,8 +501,12 @@ def _tensor(name: str, input: Data) -> mg.Tensor:
     return mg.Tensor(array if array.dtype.kind == "f" else array.astype(float))
 
 
-def _pair(name: str, input: Data, target: Data, check: Callable[[str, Array], None]) -> tuple[mg.Tensor, Any]:
+def _pair(name: str, input: Any, target: Any, check: once_per_array) -> tuple[mg.Tensor, Any]:
     """Input and target, checked: a Tensor of floats with its graph, or an array cast to the dtype of the input."""
+    if input.__class__ is target.__class__ is mg.Tensor and not special.count:
+        x, y = input._data, target._data
+        if check.passed(y) and x.shape == y.shape and y.size and x.dtype.kind == y.dtype.kind == "f":
+            return input, target  # as in most steps
     input = _tensor(name, input)
     labels = numeric(name, "target", target)
     check_shape(name, input, labels)
@@ -616,8 +621,8 @@ def _spread(name: str, role: str, given: Data, losses: mg.Tensor) -> Array:
     return weights
 
 
-def _weighted(name: str, losses: mg.Tensor, weight: Data | None) -> mg.Tensor:
-    return losses if weight is None else losses * _spread(name, "weight", weight, losses)
+def _weighted(name: str, losses: mg.Tensor, weight: Data) -> mg.Tensor:
+    return losses * _spread(name, "weight", weight, losses)
 
 
 def _class_weights(name: str, given: Data, input: mg.Tensor, axis: int) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from array import array as packed
 from collections import UserDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -14,12 +15,14 @@ from numpy.typing import ArrayLike, NDArray
 import microgrid as mg
 from microgrid import modes
 from microgrid.graph import next_number
+from microgrid.sites import MARK, caller, user_frame
 from nn.targets import too_large
 
 __microgrid_machinery__ = True
 
 Kind = TypeVar("Kind")
 
+getframe = sys._getframe
 CALLS = 1024  # so many calls, the last ones, a module remembers at least, and twice as many at most
 
 
@@ -77,26 +80,43 @@ class Called:
     Subclasses define `forward`.
     """
 
-    _calls: packed[int]  # where each call began and ended, one after another
-    _forgotten: bool  # whether there were more
-    _hooks: UserDict[int, Callable[[Any, tuple[Any, ...], Any], Any]]  # no dict, which members would be looked for in
+    _ours: bool  # whether what `forward` calls is ours alone, but for other modules
+    _calls: packed[int] | None = None  # where each call began and ended, one after another
+    _forgotten: bool = False  # whether there were more
+    # no dict, which members would be looked for in
+    _hooks: UserDict[int, Callable[[Any, tuple[Any, ...], Any], Any]] | None = None
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
         """Compute the output. Every subclass defines it; call the module, not this."""
         raise NotImplementedError(f'Module [{type(self).__name__}] is missing the required "forward" function')
 
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls._ours = MARK in getattr(cls.forward, "__globals__", ())
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name == "forward":  # the user's, for this one alone
+            object.__setattr__(self, "_ours", False)
+        object.__setattr__(self, name, value)
+
     def __call__(self, *inputs: Any, **named: Any) -> Any:
         begun = next_number()
-        output = self.forward(*inputs, **named) if named else self.forward(*inputs)
-        if "_hooks" in self.__dict__:
+        before = caller.frame
+        if self._ours is (before is not None):
+            output = self.forward(*inputs, **named) if named else self.forward(*inputs)
+        else:  # the user calls what is ours, or is called from it
+            caller.frame = user_frame(getframe(1)) if before is None else None
+            try:
+                output = self.forward(*inputs, **named)
+            finally:
+                caller.frame = before
+        if self._hooks is not None:
             output = self._hooked(inputs, output)
-        try:
-            calls = self._calls
-        except AttributeError:
+        calls = self._calls
+        if calls is None:
             calls = packed("q")
             object.__setattr__(self, "_calls", calls)
-        calls.append(begun)
-        calls.append(next_number())
+        calls.extend((begun, next_number()))
         if len(calls) >= 4 * CALLS:
             del calls[: 2 * CALLS]
             object.__setattr__(self, "_forgotten", True)
@@ -104,12 +124,17 @@ class Called:
 
     def _hooked(self, inputs: tuple[Any, ...], output: Any) -> Any:
         """What the hooks make of an output."""
+        assert self._hooks is not None
         if self._hooks and modes.record() is not None:  # a hook sees every call, so none may be replayed
             modes.look(f"a forward hook of {type(self).__name__}")
             return output
-        for hook in list(self._hooks.values()):
-            replaced = hook(self, inputs, output)
-            output = output if replaced is None else replaced
+        before, caller.frame = caller.frame, None
+        try:
+            for hook in list(self._hooks.values()):
+                replaced = hook(self, inputs, output)
+                output = output if replaced is None else replaced
+        finally:
+            caller.frame = before
         return output
 
     def calls(self) -> list[tuple[int, int]]:
@@ -117,12 +142,12 @@ class Called:
 
         The last 1,024 are there, if there were as many; see `calls_since` for what is older.
         """
-        calls = vars(self).get("_calls", ())
+        calls = self._calls or ()
         return list(zip(calls[::2], calls[1::2], strict=True))
 
     def calls_since(self) -> int:
         """The creation number from which on `calls` knows of all calls: 0 where none is forgotten."""
-        return int(self._calls[0]) if "_forgotten" in vars(self) else 0
+        return int(self._calls[0]) if self._calls and self._forgotten else 0
 
     def register_forward_hook(self, hook: Callable[[Any, tuple[Any, ...], Any], Any]) -> mg.Hook:
         """Have `hook(module, inputs, output)` called after each call of the module.
@@ -154,7 +179,7 @@ class Called:
             raise TypeError(
                 f"register_forward_hook: expected a function, got {type(hook).__name__}, at {mg.sites.here()}"
             )
-        if "_hooks" not in vars(self):
+        if self._hooks is None:
             object.__setattr__(self, "_hooks", UserDict())
         return mg.Hook(self._hooks, hook)  # type: ignore[arg-type]  # all that it asks of a dict
 
@@ -203,7 +228,7 @@ class Module(Called):
                 f"cannot assign '{type(value).__name__}' as buffer '{name}' (Tensor or None expected), "
                 f"at {mg.sites.here()}"
             )
-        object.__setattr__(self, name, value)
+        super().__setattr__(name, value)
 
     # What belongs to it
 

@@ -6,11 +6,12 @@ weakly) when it has passed: the second step pays a dictionary look-up.
 
 from __future__ import annotations
 
+import functools
 import math
 import sys
+import weakref
 from collections.abc import Callable
 from typing import Any, TypeAlias
-from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,19 +25,25 @@ Array: TypeAlias = NDArray[Any]
 Data: TypeAlias = mg.Tensor | ArrayLike
 
 
-def once_per_array(check: Callable[..., None]) -> Callable[..., None]:
+class once_per_array:  # noqa: N801  # a decorator
     """Make `check(name, array, *rest)` run once for each read-only array and `rest`."""
-    passed: WeakValueDictionary[tuple[int | str, ...], Array] = WeakValueDictionary()
 
-    def checked(name: str, array: Array, *rest: int | str) -> None:
-        key = (id(array), *rest)
-        if passed.get(key) is not array:
-            check(name, array, *rest)
+    def __init__(self, check: Callable[..., None]) -> None:
+        functools.update_wrapper(self, check)
+        self.check = check
+        self.seen: dict[tuple[int | str, ...], weakref.ref[Array]] = {}
+
+    def __call__(self, name: str, array: Array, *rest: int | str) -> None:
+        if not self.passed(array, *rest):
+            self.check(name, array, *rest)
             if array.base is None and not array.flags.writeable:
-                passed[key] = array
+                key = (id(array), *rest)
+                self.seen[key] = weakref.ref(array, lambda _: self.seen.pop(key, None))
 
-    checked.__doc__ = check.__doc__
-    return checked
+    def passed(self, array: Array, *rest: int | str) -> bool:
+        """Whether it is known to pass."""
+        seen = self.seen.get((id(array), *rest))
+        return seen is not None and seen() is array
 
 
 def refuse_infinite(name: str, role: str, array: Array) -> None:

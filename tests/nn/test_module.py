@@ -283,3 +283,52 @@ def test_a_module_remembers_in_which_call_a_node_was_made(monkeypatch) -> None:
         assert tanh.calls_since() == (tanh.calls()[0][0] if k + 1 > len(tanh.calls()) else 0)
     assert tanh.calls()[-1][1] == mg.Value(0.0)._number - 1
     assert copy.deepcopy(tanh).calls_since() == 0
+
+
+# ------------------------------------------------------------------------------------------ where nodes are made
+
+
+def lines_of(output: mg.Tensor) -> list[str]:
+    return [node.site.text for node in mg.topological_order(output) if not node.is_leaf]
+
+
+class Doubled(nn.Module):
+    def forward(self, x):
+        return x + x  # the user's forward
+
+
+def test_what_modules_make_is_made_at_the_line_that_calls_them() -> None:
+    model = nn.Sequential(nn.Linear(2, 3, rng=0), nn.Sigmoid(), nn.MLP(3, [2, 1], rng=0))
+    y = model(mg.Tensor(np.ones((4, 2))))  # the call
+    assert {line.partition("  # ")[2] for line in lines_of(y)} == {"the call"}
+
+
+def test_the_users_forward_within_a_module_has_its_own_lines() -> None:
+    model = nn.Sequential(nn.Linear(2, 2, rng=0), Doubled(), nn.Sigmoid())
+    y = model(mg.Tensor(np.ones((4, 2))))  # the call
+    assert [line.partition("  # ")[2] for line in lines_of(y)] == ["the call", "the user's forward", "the call"]
+
+
+def test_a_hook_within_a_module_has_its_own_lines() -> None:
+    def halved(module, inputs, output):
+        return output * 0.5  # the hook
+
+    model = nn.Sequential(nn.Linear(2, 2, rng=0), nn.Sigmoid())
+    model[0].register_forward_hook(halved)
+    y = model(mg.Tensor(np.ones((4, 2))))  # the call
+    assert [line.partition("  # ")[2] for line in lines_of(y)] == ["the call", "the hook", "the call"]
+
+
+def test_a_forward_of_one_modules_own_has_its_own_lines() -> None:
+    layer = nn.Sigmoid()
+    layer.forward = lambda x: x * 2  # its own
+    y = nn.Sequential(nn.Linear(2, 2, rng=0), layer)(mg.Tensor(np.ones((4, 2))))  # the call
+    assert [line.partition("  # ")[2] for line in lines_of(y)] == ["the call", "its own"]
+
+
+def test_a_call_that_fails_leaves_no_line_behind() -> None:
+    model = nn.Sequential(nn.Linear(2, 2, rng=0), Doubled())
+    with pytest.raises(ValueError, match="linear"):
+        model(mg.Tensor(np.ones((4, 3))))
+    y = nn.functional.mse_loss(mg.Tensor([1.0], requires_grad=True), [2.0])  # afterwards
+    assert {line.partition("  # ")[2] for line in lines_of(y)} == {"afterwards"}
