@@ -85,6 +85,16 @@ class ArrayCode(Code):
         return cls(f"where({_text(c)}, {_text(x)}, {_text(y)})")
 
 
+class MatrixCode(ArrayCode):
+    """A Python expression of matrices, which are rows as they stand; their product is np.dot."""
+
+    __slots__ = ()
+    ndim = 2
+
+    def __matmul__(self, other: Any) -> Code:
+        return type(self)(f"dot({self.text}, {_text(other)})")
+
+
 def _enclosed(text: str) -> bool:
     """Whether the first parenthesis closes at the very end."""
     if not text.startswith("("):

@@ -292,8 +292,8 @@ def _array_sigmoid(x: Any) -> Any:
     e = np.exp(np.negative(x))
     if e.__class__ is not np.ndarray:
         return 1 / (1 + e)
-    np.add(e, 1, e)
-    return np.divide(1, e, e)
+    np.add(e, 1.0, e)
+    return np.reciprocal(e, e)
 
 
 def _array_where(c: Any, x: Any, y: Any) -> Any:

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from microgrid import kinds, modes, stale
-from microgrid.emitter import ArrayCode, Code, compiled
+from microgrid.emitter import ArrayCode, Code, MatrixCode, compiled
 from microgrid.graph import Node, differentiate, held
 from microgrid.rule import Rule
 from microgrid.shapes import filled
@@ -42,6 +42,15 @@ def written_share(rule: type[Rule], x: str, wrt: Callable[..., Any], code: type[
         return f"wrt_{x}({', '.join(arguments)})"
 
 
+def share_of_arrays(rule: type[Rule], x: str, wrt: Callable[..., Any]) -> str:
+    """A derivative of arrays written out; where matrices are multiplied, for matrices and for all that is none."""
+    general, matrices = (written_share(rule, x, wrt, code) for code in (ArrayCode, MatrixCode))
+    if "dot(" not in matrices:
+        return general
+    dimensions = [f"{name}.ndim" for name in ("g", "z", *rule.inputs) if re.search(rf"\b{name}\b", matrices)]
+    return f"{matrices} if {' == '.join(dimensions)} == 2 else {general}"
+
+
 # Hands the gradient g of a node on to its inputs: pull(node, g, gradients, waiting). An input that has its first share
 # is put among the gradients, and where it was made from others among those that wait, by age. True, and it ends the
 # pass, where an input is not a plain one.
@@ -53,7 +62,7 @@ def pull_of_arrays(rule: type[Rule]) -> Pull:
     if not rule.ours or rule.variadic:
         return _pull_by_the_graph
     name = f"backward_of_{rule.__name__}_of_arrays"
-    written = {x: written_share(rule, x, wrt, ArrayCode) for x, wrt in zip(rule.inputs, rule.wrt, strict=True) if wrt}
+    written = {x: share_of_arrays(rule, x, wrt) for x, wrt in zip(rule.inputs, rule.wrt, strict=True) if wrt}
     lines = [
         f"def {name}(node, g, gradients, waiting):",
         *(["    z = node._data"] if any(re.search(r"\bz\b", share) for share in written.values()) else []),
@@ -85,6 +94,7 @@ def pull_of_arrays(rule: type[Rule]) -> Pull:
 
 
 def _pull_by_the_graph(node: Any, g: Any, gradients: dict[Any, Any], waiting: list[tuple[int, Any]]) -> bool | None:
+    """The pull of a rule of many inputs, or of the user's."""
     if any(isinstance(x, Node) and (x.__class__ not in faces_of_arrays or marked(x)) for x in node._x):
         return True
     taken = held([node])
@@ -132,16 +142,41 @@ def backward_of_arrays(root: Any) -> bool:
 def _run_arrays(root: Any) -> bool:
     gradients = {root: filled(root._data.shape, root._data.dtype, 1)}
     waiting = [(-root._number, root)]
+    users = False  # whether a rule of the user's takes part: what it does is not to be done twice
     try:
         while waiting:
             node = heappop(waiting)[1]  # the newest: all that was made from it has handed on its share
+            if not node.rule.ours and not users:
+                users = _plain([node, *(other for _, other in waiting)])
+                if not users:
+                    return False
             if pulls_of_arrays[node.rule](node, gradients[node], gradients, waiting):
                 return False
-    except Exception:  # the general walk says what is wrong
-        return False
+    except Exception as error:
+        if not users:
+            return False  # the general walk says what is wrong
+        if not getattr(error, "__notes__", None):
+            error.add_note(f"while differentiating {node._written()}")
+        raise
     if node._number <= stale.last.write:
         return False  # data was written to since the oldest operation: the general walk looks at each edge
     _keep(gradients)
+    return True
+
+
+def _plain(nodes: list[Any]) -> bool:
+    """Whether a pass that has come to these nodes goes through to its end."""
+    found = set(nodes)
+    for node in nodes:
+        if node._number <= stale.last.write:
+            return False
+        for x in node._x:
+            if isinstance(x, Node) and x not in found:
+                if x.__class__ not in faces_of_arrays or marked(x):
+                    return False
+                found.add(x)
+                if x.rule is not None and x.requires_grad:
+                    nodes.append(x)
     return True
 
 

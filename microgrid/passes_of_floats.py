@@ -110,8 +110,8 @@ def ordered(root: Any) -> list[Node]:
         while waiting:
             node = waiting.pop()
             (leaves if node.rule is None else made).append(node)
-            x, y = node._x, node._y
-            for x in x if y.__class__ is dict else (x,) if y is None else (x, y):
+            y = node._y
+            for x in node._x if y.__class__ is dict else (node._x,) if y is None else (node._x, y):
                 if isinstance(x, Node) and x._share is not found:
                     x._share = found
                     waiting.append(x)

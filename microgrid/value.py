@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numbers
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -15,6 +14,8 @@ from microgrid.rule import Rule
 from microgrid.shortcuts import fast, reflected, shorten
 
 __microgrid_machinery__ = True
+
+special, last = modes.special, stale.last  # asked at each look at a number, and at each write
 
 
 class Value(Node):
@@ -46,12 +47,12 @@ class Value(Node):
     __slots__ = ()
     general: ClassVar[type[GeneralValue]]  # the face of other kinds of number
 
-    def __new__(cls, data: Any = 0.0, *args: Any, **keywords: Any) -> Value:
-        return object.__new__(cls if data.__class__ in (float, int) or cls is not Value else _class_for(data))
-
     def __init__(self, data: Any, name: str | None = None) -> None:
-        number = data if data.__class__ is float else _number(data, "Value")
-        self._begin(number, True, None, (), NO_PARAMETERS)
+        if data.__class__ is not float:
+            data = _number(data, "Value")
+            if data.__class__ is not float and self.__class__ is Value:
+                self.__class__ = GeneralValue
+        self._begin(data, True, None, (), NO_PARAMETERS)
         if name is not None:
             self.name = name
 
@@ -84,36 +85,40 @@ class Value(Node):
     @property
     def data(self) -> Any:
         """The number."""
-        if modes.special.count:
+        if special.count:
             modes.look("data")
         return self._data
 
     @data.setter
     def data(self, data: Any) -> None:
+        if data.__class__ is float and self.rule is None and not special.count:
+            self._data = data
+            self._number = last.write = next_number()  # as stale.written does, without a call
+        else:
+            self._write(data)
+
+    def _write(self, data: Any) -> None:
         number = data if data.__class__ is float else _number(data, "Value.data")
         if number.__class__ is not float and not isinstance(self, GeneralValue):
             kind = type(number).__name__
             raise TypeError(f"Value.data: this Value holds a float, got a {kind}: make a new Value, at {sites.here()}")
-        if modes.special.count:
+        if special.count:
             modes.look("writing data")
         self._data = number
-        if self.rule is None:
-            self._number = stale.last.write = next_number()  # as stale.written does, without a call
-        else:
-            self._renew()
+        self._renew()
 
     @property
     def grad(self) -> Any:
         """The gradient; 0.0 where no pass has reached this node."""
-        if modes.special.count:
+        if special.count:
             modes.look("grad")
         return 0.0 if self._grad is None else self._grad
 
     @grad.setter
     def grad(self, grad: Any) -> None:
-        if modes.special.count:
+        if special.count:
             modes.look("writing a gradient")
-        self._grad = grad if grad is None or grad.__class__ is float else _number(grad, "Value.grad")
+        self._grad = grad if grad.__class__ is float or grad is None else _number(grad, "Value.grad")
 
     def item(self) -> Any:
         """The number, as torch says it."""
@@ -356,20 +361,6 @@ class GeneralValue(Value):
 
 
 GeneralValue.__name__ = Value.__name__  # what Python's own messages call it
-
-
-def _class_for(data: Any) -> type[Value]:
-    """Value for what becomes a float, GeneralValue for other numbers that a rule can run on."""
-    if isinstance(data, (numbers.Real, np.generic, np.ndarray)) and not _exact(data):
-        return Value
-    try:
-        return GeneralValue if kinds.kind_of(data) is not node_kind else Value
-    except TypeError:
-        return Value  # and its __init__ says what is wrong
-
-
-def _exact(data: Any) -> bool:
-    return kinds.kind_of(data).rank > 1
 
 
 def _number(data: Any, what: str) -> Any:

@@ -21,7 +21,8 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 import microgrid as mg
-from microgrid import kinds, rules, shortcuts
+from microgrid import kinds, modes, rules, shortcuts
+from microgrid.passes_of_floats import ordered
 from microgrid.rule import NO_SHORTCUTS
 from tests.microgrid.checking import numbers
 from tests.microgrid.table import ROWS, Row
@@ -599,6 +600,18 @@ def test_an_emitted_dot_keeps_the_users_line() -> None:
     assert sites == {here}
 
 
+def test_the_order_by_marks_is_the_topological_order() -> None:
+    """The quick order is that of `topological_order`: of short records and long ones, and of Tensors."""
+    x, y, frozen = mg.Value(2.0), mg.Value(3.0), mg.Value(5.0).detach()
+    shared = x * y + frozen
+    with modes.recording(), mg.enable_grad():
+        still = frozen * 2.0  # remembered though it has no gradient
+    tensor = mg.stack([x, shared]) @ mg.Tensor([1.0, 2.0], requires_grad=True)
+    for root in (x, shared, -shared, mg.dot([x, shared, 1.0], [2.0, y, shared]), shared * still, tensor, 1 / tensor):
+        for _ in range(2):  # the marks of one pass are nothing to the next
+            assert list(map(id, ordered(root))) == list(map(id, mg.topological_order(root)))
+
+
 # ---------------------------------------------------------------------------------------------------- the short record
 
 
@@ -644,3 +657,63 @@ def test_a_node_is_one_object_for_the_collector() -> None:
     assert z.site is not None
     assert tracked <= 1010
     assert size / 1000 <= 180
+
+
+# ------------------------------------------------------------------------------------- what the user's rules do
+
+
+@pytest.mark.parametrize("below", ["plain", "hook", "handed out", "a Value", "written to", "two of them"])
+def test_what_a_users_rule_does_in_a_pass_is_done_once(below: str) -> None:
+    """Where a fast pass has to give way, it does so before a rule of the user's has run."""
+    seen: list[str] = []
+
+    class noted(mg.Rule):  # noqa: N801
+        def value(x):  # type: ignore[no-untyped-def]
+            return x * 1.0
+
+        def wrt_x(g, z, x):  # type: ignore[no-untyped-def]
+            seen.append("wrt_x")
+            return g
+
+    x, v = mg.Tensor([1.0, 2.0], requires_grad=True), mg.Value(3.0)
+    h = x * 2
+    y = mg.apply(noted, mg.stack([v, v]) + h if below == "a Value" else h)
+    if below == "two of them":
+        y = mg.apply(noted, y)
+    loss = mg.sum(y * y)
+    if below == "hook":
+        h.register_hook(lambda g: None)
+    if below == "handed out":
+        assert x.data[0] == 1.0
+    if below == "written to":
+        x.data = [5.0, 6.0]
+        with pytest.raises(mg.StaleError):
+            loss.backward()
+    else:
+        loss.backward()
+        assert x.grad.tolist() == [2 * 2 * (2 * a + 3 * (below == "a Value")) for a in (1.0, 2.0)]
+    assert seen == ["wrt_x"] * (2 if below == "two of them" else 1)
+
+
+@pytest.mark.parametrize("wrong", ["raises", "shape"])
+def test_an_error_of_a_users_rule_comes_once_and_leaves_the_gradients(wrong: str) -> None:
+    seen: list[str] = []
+
+    class failing(mg.Rule):  # noqa: N801
+        def value(x):  # type: ignore[no-untyped-def]
+            return x * 1.0
+
+        def wrt_x(g, z, x):  # type: ignore[no-untyped-def]
+            seen.append("wrt_x")
+            if wrong == "raises":
+                raise RuntimeError("mine")
+            return g[:1, None] * np.ones((1, 7))
+
+    x = mg.Tensor([1.0, 2.0], requires_grad=True)
+    loss = mg.sum(mg.apply(failing, x * 2))
+    with pytest.raises((RuntimeError, ValueError), match=r"mine|shape") as caught:
+        loss.backward()
+    assert seen == ["wrt_x"]
+    assert x.grad is None
+    assert loss.grad is None
+    assert any("while differentiating" in note for note in caught.value.__notes__)
