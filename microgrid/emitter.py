@@ -75,9 +75,9 @@ class ArrayCode(Code):
         x, y = self.text, _text(other)
         if not (re.fullmatch(r"[\w.]+", x) and re.fullmatch(r"[\w.]+", y)):  # what is computed is written once
             return type(self)(f"({x} @ {y})")
-        # of two matrices np.dot is the same product, and at times several times as quick
+        # of two matrices `dot` is the same product, and at times several times as quick
         matrices = f"{x}.__class__ is {y}.__class__ is ndarray and {x}.ndim == {y}.ndim == 2"
-        return type(self)(f"(dot({x}, {y}) if {matrices} else {x} @ {y})")
+        return type(self)(f"({x}.dot({y}) if {matrices} else {x} @ {y})")
 
     @classmethod
     def where(cls, c: Any, x: Any, y: Any) -> Code:
@@ -86,13 +86,13 @@ class ArrayCode(Code):
 
 
 class MatrixCode(ArrayCode):
-    """A Python expression of matrices, which are rows as they stand; their product is np.dot."""
+    """A Python expression of matrices, which are rows as they stand; their product is `dot`."""
 
     __slots__ = ()
     ndim = 2
 
     def __matmul__(self, other: Any) -> Code:
-        return type(self)(f"dot({self.text}, {_text(other)})")
+        return type(self)(f"{self.text}.dot({_text(other)})")
 
 
 def _enclosed(text: str) -> bool:

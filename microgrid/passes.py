@@ -18,7 +18,7 @@ from microgrid import kinds, modes, stale
 from microgrid.emitter import ArrayCode, Code, MatrixCode, compiled
 from microgrid.graph import Node, differentiate, held
 from microgrid.rule import Rule
-from microgrid.shapes import filled
+from microgrid.shapes import filled, unbroadcast
 from microgrid.shortcuts import array_code, faces_of_arrays
 
 __microgrid_machinery__ = True
@@ -45,7 +45,7 @@ def written_share(rule: type[Rule], x: str, wrt: Callable[..., Any], code: type[
 def share_of_arrays(rule: type[Rule], x: str, wrt: Callable[..., Any]) -> str:
     """A derivative of arrays written out; where matrices are multiplied, for matrices and for all that is none."""
     general, matrices = (written_share(rule, x, wrt, code) for code in (ArrayCode, MatrixCode))
-    if "dot(" not in matrices:
+    if ".dot(" not in matrices:
         return general
     dimensions = [f"{name}.ndim" for name in ("g", "z", *rule.inputs) if re.search(rf"\b{name}\b", matrices)]
     return f"{matrices} if {' == '.join(dimensions)} == 2 else {general}"
@@ -81,15 +81,18 @@ def pull_of_arrays(rule: type[Rule]) -> Pull:
         lines += [
             f"    if wants_{x}:",
             f"        share = {share}",
-            f"        if share.__class__ is not ndarray or share.shape != {x}.shape or share.dtype is not {x}.dtype: "
-            f"share = node_{x}._fit(share)",
+            f"        if share.__class__ is not ndarray or share.dtype is not {x}.dtype: share = node_{x}._fit(share)",
+            f"        elif share.shape != {x}.shape: share = unbroadcast(share, {x}.shape)",
             f"        before = gradients.get(node_{x})",
             "        if before is None:",
             f"            gradients[node_{x}] = share",
             f"            if node_{x}.rule is not None: heappush(waiting, (-node_{x}._number, node_{x}))",
             f"        else: gradients[node_{x}] = before + share",
         ]
-    scope = {"Node": Node, "faces": faces_of_arrays, "marked": marked, "heappush": heappush, **array_code()}
+    scope = {
+        "Node": Node, "faces": faces_of_arrays, "marked": marked, "heappush": heappush, "unbroadcast": unbroadcast,
+        **array_code(),
+    }  # fmt: skip
     return compiled(name, lines, scope | derivatives(rule))
 
 

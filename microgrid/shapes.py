@@ -159,5 +159,5 @@ def _summed(x: Any, axes: int) -> Any:
     """The sum over the first axes."""
     # a row of ones through BLAS is several times quicker than NumPy's sum over the samples of a batch
     if axes == 1 and x.ndim == 2 and x.dtype.kind == "f" and len(x):
-        return np.dot(_row_of_ones(len(x), x.dtype), x)
+        return _row_of_ones(len(x), x.dtype).dot(x)
     return np.asarray(np.add.reduce(x, tuple(range(axes))))  # of all axes it is a scalar

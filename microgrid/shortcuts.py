@@ -344,4 +344,4 @@ def float_code() -> dict[str, Any]:
 
 def array_code() -> dict[str, Any]:
     """What code of arrays may call."""
-    return {**kinds.array_kind.elementary, "dot": np.dot, "ndarray": np.ndarray}
+    return {**kinds.array_kind.elementary, "ndarray": np.ndarray}
