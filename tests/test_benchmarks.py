@@ -307,3 +307,22 @@ def test_a_hundred_thousand_steps_leave_nothing_behind(engine: str) -> None:
     containers, blocks = map(int, run.stdout.split())
     assert containers < 50
     assert blocks < 500
+
+
+# ------------------------------------------------------------------------------------------------- instructions
+
+
+def test_the_profile_of_instructions_is_the_same_at_every_run() -> None:
+    runs = [program("instructions.py", "S3", "microgrid", "--rows", "3") for _ in range(2)]
+    assert [run.returncode for run in runs] == [0, 0], runs[0].stderr
+    assert runs[0].stdout == runs[1].stdout
+    first, *rows = runs[0].stdout.splitlines()
+    assert re.fullmatch(r"S3, microgrid: \d+ instructions in \d+ calls of one step", first)
+    assert len(rows) == 3
+
+
+def test_a_step_of_arrays_takes_few_calls() -> None:
+    """Counted at 117 when the machinery was written; the time of small networks is in them."""
+    run = program("instructions.py", "T1")
+    calls = int(re.search(r"in (\d+) calls", run.stdout)[1])  # type: ignore[index]
+    assert 30 < calls <= 140
