@@ -9,10 +9,9 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Sequence
-from itertools import repeat
-from operator import eq, is_
+from operator import is_
 from typing import Any
-from weakref import WeakValueDictionary
+from weakref import ref
 
 import numpy as np
 
@@ -20,7 +19,7 @@ __microgrid_machinery__ = True
 
 LINE = 64  # bytes that a processor loads at once: arrays that begin with one are quicker
 POOL = 3
-counts = getattr(sys, "getrefcount", None)
+counts: Any = getattr(sys, "getrefcount", None)
 if not getattr(sys, "_is_gil_enabled", lambda: True)():
     counts = None  # without the lock of the interpreter the counts are not exact
 
@@ -54,10 +53,11 @@ class Flat:
             parts.append(self.whole[start : start + size].reshape(shape))
             start += size
         self.parts = tuple(parts)
-        _flats[id(self.parts[0].base)] = self
+        owner, flats = id(self.whole.base), _flats
+        flats[owner] = ref(self, lambda gone: flats.pop(owner) if flats.get(owner) is gone else None)
 
 
-_flats: WeakValueDictionary[int, Flat] = WeakValueDictionary()  # by the owner of their memory
+_flats: dict[int, ref[Flat]] = {}  # by the owner of their memory
 
 
 def flat_of(arrays: Sequence[Any]) -> Any:
@@ -72,7 +72,8 @@ def flat_of(arrays: Sequence[Any]) -> Any:
     >>> flat_of(flat.parts) is flat.whole, flat_of(flat.parts[:1]) is None
     (True, True)
     """
-    flat = _flats.get(id(getattr(arrays[0], "base", None)))
+    known = _flats.get(id(getattr(arrays[0], "base", None)))
+    flat = None if known is None else known()
     if flat is None or len(arrays) != len(flat.parts) or not all(map(is_, arrays, flat.parts)):
         return None
     return flat.whole
@@ -100,46 +101,15 @@ class Arena:
 
     def __init__(self, shapes: Sequence[tuple[int, ...]], dtype: Any) -> None:
         self.shapes, self.dtype = shapes, dtype
-        self._pool: list[tuple[Flat, Any]] = []
+        self._pool: list[tuple[Flat, tuple[Any, ...], int]] = []
 
     def __call__(self) -> Flat:
         """A set that nobody else holds; what stands in it is of no meaning."""
-        for flat, owner in self._pool:
-            if _unheld(flat, owner):
+        for flat, arrays, free in self._pool:
+            if sum(map(counts, arrays)) == free:
                 return flat
         flat = Flat(self.shapes, self.dtype)
         if counts is not None and len(self._pool) < POOL:
-            self._pool.append((flat, flat.whole.base))
+            arrays = (*flat.parts, flat.whole, flat.whole.base)  # a view of a part has the last one as its base
+            self._pool.append((flat, arrays, sum(map(counts, arrays))))
         return flat
-
-
-def _unheld(flat: Flat, owner: Any) -> bool:
-    assert counts is not None
-    parts = flat.parts
-    # a view of a part has the owner of the memory as its base
-    return (
-        all(map(eq, map(counts, parts), repeat(HELD)))
-        and counts(owner) == len(parts) + OWNED
-        and counts(flat.whole) == HELD
-    )
-
-
-def _calibrated() -> tuple[int, int]:
-    """What the counts are where nobody holds anything: it differs between versions of Python."""
-    if counts is None:
-        return 0, 0
-    flat = Flat([(1,)], float)
-    pool = [(flat, flat.whole.base)]
-    del flat
-    for flat, owner in pool:
-        return _counted(flat, owner)
-    raise AssertionError
-
-
-def _counted(flat: Flat, owner: Any) -> tuple[int, int]:
-    assert counts is not None
-    parts = flat.parts
-    return next(map(counts, parts)), counts(owner) - len(parts)
-
-
-HELD, OWNED = _calibrated()

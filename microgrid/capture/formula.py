@@ -55,14 +55,19 @@ class Formula:
         self, function: Any, inputs: Iterable[int], parameters: dict[str, Any], node: Node | None, grad: bool
     ) -> int:
         """One more operation; its place."""
-        places = tuple(inputs)
-        carries = grad and any(self.carries[x] for x in places)
-        return self._append(function, places, parameters, None, carries, node)
+        places, carries = tuple(inputs), self.carries
+        self.function.append(function)
+        self.inputs.append(places)
+        self.parameters.append(parameters)
+        self.source.append(None)
+        self.node.append(node)
+        carries.append(grad and True in [carries[x] for x in places])
+        return len(carries) - 1
 
     def leaf(self, node: Node) -> int:
         """A Value that is read anew at each run."""
         if id(node) not in self._known:
-            self._known[id(node)] = self._append(None, (), {}, node, node.requires_grad, node)
+            self._known[id(node)] = self._source(node, node.requires_grad, node)
         return self._known[id(node)]
 
     def number(self, x: Any) -> int:
@@ -73,7 +78,7 @@ class Formula:
         if key not in self._known:
             if not isinstance(x, (float, int)):
                 raise CannotCaptureError(f"a {type(x).__name__} takes part in it")
-            self._known[key] = self._append(None, (), {}, x, False, None)
+            self._known[key] = self._source(x)
         return self._known[key]
 
     def _given(self, x: Given) -> int:
@@ -88,24 +93,17 @@ class Formula:
             key = ("given", id(y)) if y.function is not None else ("place", y.place)
             if key not in self._known:
                 if y.function is None:
-                    self._known[key] = self._append(None, (), {}, (y.place,), False, None)
+                    self._known[key] = self._source((y.place,))
                 else:
                     places = [self._known["given", id(z)] if isinstance(z, Given) else self.number(z) for z in y.inputs]
                     self._known[key] = self.operation(y.function, places, y.parameters, None, False)
             self._known["given", id(y)] = self._known[key]
         return self._known["given", id(x)]
 
-    def _append(
-        self, function: Any, inputs: tuple[int, ...], parameters: dict[str, Any], source: Any, carries: bool,
-        node: Node | None,
-    ) -> int:  # fmt: skip
-        self.function.append(function)
-        self.inputs.append(inputs)
-        self.parameters.append(parameters)
-        self.source.append(source)
-        self.carries.append(carries)
-        self.node.append(node)
-        return len(self.function) - 1
+    def _source(self, source: Any, carries: bool = False, node: Node | None = None) -> int:
+        place = self.operation(None, (), {}, node, False)
+        self.source[place], self.carries[place] = source, carries
+        return place
 
     def leaves(self) -> list[int]:
         """The sources that are Values, and of which anything may ask a gradient or not."""
@@ -146,12 +144,11 @@ def formula_of(order: Sequence[Node], born: int, arguments: Iterable[Node]) -> F
     formula, given, place = Formula(), set(arguments), dict[Node, int]()
     # what the stand-ins were computed from is kept alive by the graph, so identities stay
     for node in order:
-        if not isinstance(node, Value):
-            raise CannotCaptureError(f"a Tensor takes part in it: {node._written()}")
-        if node._extra is not None and not node._extra.keys() <= {"name"}:
-            raise CannotCaptureError(f"a Value of it has a hook, or was written to: {node._written()}")
-        outside = node in given or node._number <= born
-        if node.rule is None:
+        if node.__class__ is not Value or node._extra is not None:
+            _check(node)
+        outside = node._number <= born or node in given
+        rule = node.rule
+        if rule is None:
             if node._data.__class__ not in (float, Given):
                 raise CannotCaptureError(f"it computes with a {type(node._data).__name__}")
             place[node] = formula.leaf(node) if outside else formula.number(node._data)
@@ -159,7 +156,6 @@ def formula_of(order: Sequence[Node], born: int, arguments: Iterable[Node]) -> F
         if outside:
             raise CannotCaptureError(f"it goes on from what was computed before it was called: {node._written()}")
         inputs = [place[x] if isinstance(x, Node) else formula.number(x) for x in node.inputs]
-        rule: type[Rule] = node.rule
         if rule.ours and rule.variadic and not node.parameters and rule.value is not None:
             operands = [_Operand(formula, x, node, node.requires_grad) for x in inputs]
             place[node] = rule.value(*operands).place  # as its value is written: sums and products
@@ -167,6 +163,13 @@ def formula_of(order: Sequence[Node], born: int, arguments: Iterable[Node]) -> F
             place[node] = formula.operation(rule, inputs, node.parameters, node, node.requires_grad)
     formula.root = place[order[-1]]
     return formula
+
+
+def _check(node: Node) -> None:
+    if not isinstance(node, Value):
+        raise CannotCaptureError(f"a Tensor takes part in it: {node._written()}")
+    if node._extra is not None and not node._extra.keys() <= {"name"}:
+        raise CannotCaptureError(f"a Value of it has a hook, or was written to: {node._written()}")
 
 
 def check_twins(record: Sequence[Node], plain: Sequence[Node], twins: dict[Node, Node]) -> None:
@@ -188,13 +191,17 @@ def check_twins(record: Sequence[Node], plain: Sequence[Node], twins: dict[Node,
         raise CannotCaptureError("it did other operations when it was called again")
     twins = twins | dict(zip(made, other, strict=True))
     for node, twin in zip(made, other, strict=True):
-        inputs, others = node.inputs, twin.inputs
-        if len(inputs) != len(others) or node.parameters.keys() != twin.parameters.keys():
-            raise CannotCaptureError(f"it did another operation when it was called again: {node._written()}")
-        if node.parameters:
-            inputs += tuple(node.parameters.values())
-            others += tuple([twin.parameters[name] for name in node.parameters])
-        for x, y in zip(inputs, others, strict=True):
+        if node._y.__class__ is not dict and twin._y.__class__ is not dict:
+            pairs: Any = ((node._x, twin._x), (node._y, twin._y))  # one input or two
+        else:
+            inputs, others = node.inputs, twin.inputs
+            if len(inputs) != len(others) or node.parameters.keys() != twin.parameters.keys():
+                raise CannotCaptureError(f"it did another operation when it was called again: {node._written()}")
+            if node.parameters:
+                inputs += tuple(node.parameters.values())
+                others += tuple([twin.parameters[name] for name in node.parameters])
+            pairs = zip(inputs, others, strict=True)
+        for x, y in pairs:
             if x is y or (isinstance(x, Node) and twins.get(x) is y):
                 continue
             if (isinstance(x, Node) and x in twins) or not _same_number(x, y):

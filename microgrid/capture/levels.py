@@ -13,6 +13,7 @@ from __future__ import annotations
 import operator
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -75,6 +76,9 @@ class _Levels:
         self.formula, self.anyway = formula, anyway
         self.terms = self._folded()
         self.live = [i for i, terms in enumerate(self.terms) if terms is not None]
+        lengths = np.array([0 if terms is None else len(terms) for terms in self.terms])
+        self.first = lengths.cumsum() - lengths  # where the terms of each stand in
+        self.flat = np.fromiter(chain.from_iterable(filter(None, self.terms)), int, lengths.sum())
         self.carries = np.array(formula.carries)
         self.indices: dict[Any, Any] = {}
         self.groups = self._grouped()
@@ -89,11 +93,8 @@ class _Levels:
     def _folded(self) -> list[tuple[int, ...] | None]:
         """The inputs of each operation; of sums of sums, all terms; None of sums that are part of another."""
         f = self.formula
-        uses = [0] * len(f.function)
-        uses[f.root] = 2
-        for inputs in f.inputs:
-            for x in inputs:
-                uses[x] += 1
+        uses = np.bincount(np.fromiter(chain.from_iterable(f.inputs), int), minlength=len(f.function)).tolist()
+        uses[f.root] += 2
         terms: list[tuple[int, ...] | None] = list(f.inputs)
         chains: dict[int, list[int]] = {}
         for i, function in enumerate(f.function):
@@ -108,8 +109,8 @@ class _Levels:
                     break
             else:
                 chains[i] = [x, y]
-        for i, chain in chains.items():
-            terms[i] = tuple(chain)
+        for i, added in chains.items():
+            terms[i] = tuple(added)
         return terms
 
     def _goes_on(self, part: int, i: int) -> bool:
@@ -135,7 +136,8 @@ class _Levels:
                     else "truths" if isinstance(source, bool) else "numbers"
                 )  # fmt: skip
             else:
-                parameters = tuple([(name, repr(item)) for name, item in f.parameters[i].items()])
+                words = f.parameters[i]
+                parameters = tuple([(name, repr(item)) for name, item in words.items()]) if words else ()
                 key = (function, parameters, f.carries[i], tuple([of[x] for x in terms]))
                 if key not in known and not (function in PLAIN_OPERATORS or function.ours):
                     raise CannotCaptureError(f"{function.__name__} is a user's rule, which may ask what it is given")
@@ -179,10 +181,10 @@ class _Levels:
 
     def _inputs(self, group: Group) -> list[tuple[int, Any]]:
         """The places of what goes in, each with the shape of the group: (group it comes from, places)."""
-        f = self.terms
-        flat = [f[i] for i in group.places.ravel().tolist()]
-        table = np.array(flat).T
-        return [(int(self.group_of[row[0]]), row.reshape(group.shape)) for row in table]
+        terms = self.terms[group.places.flat[0]]
+        assert terms is not None
+        rows = [self.flat[self.first[group.places] + place] for place in range(len(terms))]
+        return [(int(self.group_of[row.flat[0]]), row) for row in rows]
 
     def _order(self) -> None:
         """Have each group stand in the order in which what uses all of it asks for it, the last first."""

@@ -18,11 +18,12 @@ from microgrid import modes, sites, stale
 from microgrid.capture.formula import Formula, check_twins, formula_of
 from microgrid.capture.levels import written_by_levels
 from microgrid.capture.recorder import CannotCaptureError
-from microgrid.capture.stand_ins import Arguments, Looks, StandIns
+from microgrid.capture.stand_ins import Arguments, Looks, StandIns, reader_of
 from microgrid.capture.straight_line import written_in_python
 from microgrid.capture.surroundings import Surroundings, TooMuchError, undrawn
 from microgrid.emitter import compiled
-from microgrid.graph import Node, next_number, tool, topological_order
+from microgrid.graph import Node, next_number, tool
+from microgrid.passes_of_floats import ordered
 from microgrid.stepping import debugging
 from microgrid.value import Value
 
@@ -62,7 +63,15 @@ class _Replay:
         Numbers of the arguments that were looked at, by place: they are what they were, or this is no record of it.
     tried : bool
         Whether it was held against the engine on other numbers than those that were recorded.
+    read, hand_out : callable
+        The numbers of the leaves, given the Values among the arguments; and their gradients, added to what they have.
+    numbers : callable, or None before it is asked for
+        The numbers of arguments of the record's form; None of others.
     """
+
+    read: Callable[[Sequence[Any]], list[float]]
+    hand_out: Callable[[Sequence[Any], Sequence[float]], None]
+    numbers: Any = None
 
     def __init__(
         self, function: Callable[[list[Any], list[Any]], tuple[float, Sequence[float]]], source: str, leaves: list[Any],
@@ -91,30 +100,30 @@ class _Replay:
             adding += [f"    leaf._grad = {g} if before is None else before + {g}"]
         self._alike = compiled("alike", [f"def alike(): return {' and '.join(conditions) or True}"], scope)
         numbers = ", ".join(f"{names[x]}._data" for x in self.leaves)
-        self._read = compiled("read", [f"def read(values): return [{numbers}]"], scope)
-        self._add = compiled("add", ["def add(values, gradients):", *adding], scope)
+        self.read = compiled("read", [f"def read(values): return [{numbers}]"], scope)
+        self.hand_out = compiled("hand_out", ["def hand_out(values, gradients):", *adding], scope)
 
     def fits(self, given: Arguments) -> bool:
         """Whether what is around the function, the leaves there and the numbers looked at are what they were."""
+        return not (given.values and any(map(_marked, given.values))) and self.stands(given.numbers)
+
+    def stands(self, numbers: list[Any]) -> bool:
+        """The same, of arguments without Values."""
         return (
             self._alike()
-            and not (given.values and any(map(_marked, given.values)))
-            and (not self.fixed or self.fixed == {place: _told_apart(given.numbers[place]) for place in self.fixed})
+            and (not self.fixed or self.fixed == {place: _told_apart(numbers[place]) for place in self.fixed})
             and self.around.same()
         )
 
-    def read(self, given: Arguments) -> list[float]:
-        """The numbers of the leaves."""
-        numbers: list[float] = self._read(given.values)
-        return numbers
-
-    def hand_out(self, given: Arguments, gradients: Sequence[float]) -> None:
-        """Add to the gradients of the leaves."""
-        self._add(given.values, gradients)
+    def readable(self, args: tuple[Any, ...]) -> bool:
+        """Whether arguments of this form, the record's, are read by code of their own."""
+        if self.numbers is None:
+            self.numbers = reader_of(args) or _unread
+        return self.numbers is not _unread
 
     def on_other_numbers(self, given: Arguments) -> bool:
         """Whether this call is the first on other numbers than were recorded."""
-        numbers = [*self.read(given), *given.numbers]
+        numbers = [*self.read(given.values), *given.numbers]
         before, self._recorded_on = self._recorded_on, numbers
         return before is not None and before != numbers
 
@@ -125,7 +134,7 @@ class _Replay:
         if None in numbers:
             return False
         try:
-            value, gradients = self.function(self.read(given), given.numbers)
+            value, gradients = self.function(self.read(given.values), given.numbers)
         except (ArithmeticError, ValueError):
             return True  # the engine computes it each time that it comes to this
         scale = max([abs(x) for x in numbers if math.isfinite(x)], default=0.0)
@@ -150,6 +159,10 @@ def _passed(loss: Any, order: Sequence[Node]) -> dict[Any, Any]:
     return gradients
 
 
+def _unread(args: tuple[Any, ...]) -> None:
+    """Where no code of their own reads arguments."""
+
+
 def _marked(leaf: Any) -> bool:
     """Whether it has a hook, a breakpoint or another mark that only the engine minds."""
     extra = leaf._extra
@@ -167,6 +180,7 @@ class Scalars:
     def __init__(self, owner: Owner) -> None:
         self.owner = owner
         self._known: dict[Any, list[_Replay]] = {}
+        self._last: Any = None  # the last replay, if numbers alone are its arguments: tried first
         self._refused: dict[Any, int] = {}  # by form of arguments: how often it was called since, and a little more
         self._seen: list[Any] = []  # objects among the arguments: kept, so that no other can have their identity
         self._idle = self._passed_over = 0  # recordings, and calls without one, since the last replay
@@ -179,17 +193,23 @@ class Scalars:
             modes.look("the backward pass of a compiled function")
             return _plain(self.owner.function(*args, **keywords))
         with self._lock:
-            given = Arguments(args, keywords)
-            replay = self._fitting(given) if given.exact else None
-            if replay is None:
-                return self._recorded(given, args, keywords)
-            if not replay.tried and replay.on_other_numbers(given):
-                return self._tried(replay, given, args, keywords)
+            values: Sequence[Any] = ()
+            replay = self._last
+            numbers = None if keywords or replay is None else replay.numbers(args)
+            if numbers is None or not replay.stands(numbers):
+                given = Arguments(args, keywords)
+                found = self._fitting(given) if given.exact else None
+                if found is None:
+                    return self._recorded(given, args, keywords)
+                if not found.tried and found.on_other_numbers(given):
+                    return self._tried(found, given, args, keywords)
+                replay, values, numbers = found, given.values, given.numbers
+                self._last = replay if replay.tried and replay.readable(args) else None
             try:
-                value, gradients = replay.function(replay.read(given), given.numbers)
+                value, gradients = replay.function(replay.read(values), numbers)
             except (ArithmeticError, ValueError):  # out of the domain of Python's floats: IEEE 754 by the engine
                 return _plain(self.owner.function(*args, **keywords))
-            replay.hand_out(given, gradients)
+            replay.hand_out(values, gradients)
             self._count()
             return Value._new(value, False)
 
@@ -201,7 +221,7 @@ class Scalars:
         """The first replay on other numbers, beside the engine: whatever a record has missed shows here."""
         loss = self.owner.function(*args, **keywords)
         if isinstance(loss, Value) and loss.requires_grad:
-            expected = _passed(loss, topological_order(loss))
+            expected = _passed(loss, ordered(loss))
             replay.tried = replay.agrees(given, loss, expected)
             loss = loss.detach()
         else:
@@ -242,7 +262,7 @@ class Scalars:
                 return _plain(loss)
             self.owner.recordings += 1
             self._idle += 1
-            order = topological_order(loss)
+            order = ordered(loss)
             expected = _passed(loss, order)
             try:
                 if after.key != given.key or list(map(_told_apart, after.numbers)) != list(
@@ -289,6 +309,7 @@ class Scalars:
 
     def _keep(self, given: Arguments, replay: _Replay) -> None:
         self._seen += given.objects
+        self._last = None
         fitting = self._known.setdefault(given.key, [])
         fitting[:] = [old for old in fitting if old.around.same() and old.fixed.keys() == replay.fixed.keys()]
         fitting.append(replay)
@@ -369,7 +390,7 @@ def _formula(
         raise CannotCaptureError("it writes to data")
     if not isinstance(loss, Value) or not loss.requires_grad:
         raise CannotCaptureError("it gave something else when it was called again")
-    order = topological_order(loss)
+    order = ordered(loss)
     formula = formula_of(order, born, stand_ins.values)
     check_twins(order, plain, stand_ins.values)
     return formula, stand_ins.values

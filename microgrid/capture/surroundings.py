@@ -36,6 +36,7 @@ __microgrid_machinery__ = True
 
 PLAIN = (int, float, bool, str, bytes, type(None))
 FEW = 5000  # objects that are watched: who hangs a data set of lists on a function pays more than a replay gains
+UNROLLED = 32  # objects in a container that are compared one by one: code for more is slower than a loop
 SMALL = 1 << 15  # bytes of an array whose numbers are compared at each replay
 EVERYTHING = {"getattr", "vars", "__dict__", "globals", "locals", "eval", "exec", "attrgetter", "methodcaller"}
 FOREIGN = {*sys.stdlib_module_names, "numpy"} - {"__main__"}
@@ -112,20 +113,16 @@ class Surroundings:
         self._seen = self._now()  # kept, so that no other object can have the identity of one of these
         if len(self._seen) > FEW:
             raise TooMuchError(f"more than {FEW} objects stand around it")
+        self._as_it_was = _asked(self._looks, self._seen)
         self._numbers = [(array, _bits(array)) for array, _ in self._numbers]
 
     def same(self) -> bool:
         """Whether all is what it was."""
         try:
-            now = self._now()
-        except (ValueError, RuntimeError):  # a variable that was deleted; a dict that another thread writes to
+            same = self._as_it_was()
+        except (ValueError, RuntimeError):  # more or fewer, or a variable is gone; another thread writes to a dict
             return False
-        seen = self._seen
-        return (
-            len(now) == len(seen)
-            and all(map(operator.is_, now, seen))
-            and (not self._numbers or all(_bits(array) == bits for array, bits in self._numbers))
-        )
+        return same and (not self._numbers or all(_bits(array) == bits for array, bits in self._numbers))
 
     def contents(self) -> list[int]:
         """Checksums of all arrays around the function."""
@@ -463,10 +460,37 @@ def _listed(slots: Any) -> Iterable[str]:
 
 def _written_out(looks: Sequence[tuple[str, Any]]) -> Callable[[], list[Any]]:
     """One list of what these looks see."""
-    places: dict[int, str] = {}
-    seen = dict.fromkeys(look.replace("{}", places.setdefault(id(x), f"x{len(places)}"), 1) for look, x in looks)
-    scope = {places[id(x)]: x for _, x in looks}
+    seen, scope = _named(looks)
     return emitter.compiled("surroundings", [f"def surroundings(): return [{', '.join(seen)}]"], scope)
+
+
+def _asked(looks: Sequence[tuple[str, Any]], seen: Sequence[Any]) -> Callable[[], bool]:
+    """Whether these looks see the same objects again; a ValueError where there are more or fewer."""
+    named, scope = _named(looks)
+    scope |= {"is_": operator.is_}
+    lines, first = ["def same():"], 0
+    for text, x in named.items():
+        several = text.startswith("*")
+        names = [f"s{i}" for i in range(first, first + (len(x) if several else 1))]
+        there = seen[first : first + len(names)]
+        first += len(names)
+        if not several:
+            lines.append(f"    if {text} is not {names[0]}: return False")
+        elif len(names) <= UNROLLED:
+            lines.append(f"    [{', '.join(f'v{name}' for name in names)}] = {text[1:]}")
+            lines += [f"    if v{name} is not {name}: return False" for name in names]
+        else:
+            many, names, there = text[1:], [f"all_{first}"], [there]
+            lines.append(f"    if len({many}) != {len(x)} or not all(map(is_, {many}, {names[0]})): return False")
+        scope.update(zip(names, there, strict=True))
+    return emitter.compiled("same", [*lines, "    return True"], scope)
+
+
+def _named(looks: Sequence[tuple[str, Any]]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The looks as expressions, each once, with what they look at; and what the names in them stand for."""
+    places: dict[int, str] = {}
+    named = {look.replace("{}", places.setdefault(id(x), f"x{len(places)}"), 1): x for look, x in looks}
+    return named, {places[id(x)]: x for _, x in looks}
 
 
 def _filled(cell: Any) -> bool:

@@ -36,7 +36,7 @@ UFUNCS: dict[str, Any] = {
     "logical_or": np.logical_or, "square": np.square, "reciprocal": np.reciprocal,
 }  # fmt: skip
 # what may be, at one run or another, a window on the memory of its argument
-VIEWS = {"reshape", "transpose", "index", "matrix_transpose", "broadcast_to", "sum_to", "flip", "einsum"}
+VIEWS = {"reshape", "transpose", "index", "matrix_transpose", "broadcast_to", "sum_to", "flip", "einsum", "window"}
 
 
 class Program:

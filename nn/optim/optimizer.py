@@ -24,8 +24,6 @@ State: TypeAlias = dict[str, Any]
 Params: TypeAlias = Iterable[mg.Tensor] | Iterable[tuple[str, mg.Tensor]] | Iterable[Group]
 Loss = TypeVar("Loss")
 
-LARGE = 4096  # numbers: from here on fresh memory costs more than what is written to it
-
 
 class Optimizer:
     """Base of the optimisers: groups of parameters with their settings, and what is remembered of each parameter.
@@ -103,7 +101,8 @@ class Optimizer:
         self.state: defaultdict[mg.Tensor, State] = defaultdict(dict)
         self._met: dict[int, tuple[Group, Group]] = {}  # by the group's place: what it was when checked, and that
         self._rows: dict[int, Row] = {}  # by the group's place
-        self._scratch = np.empty(0)
+        self._memory: Callable[[], Any] | None = None  # for the next row, while a row is moved
+        self._factor: tuple[float, Any] = (1.0, np.ones(()))
         given: list[Any] = list(params)
         if not given:
             raise ValueError(f"optimizer got an empty parameter list, at {mg.sites.here()}")
@@ -210,7 +209,11 @@ class Optimizer:
         g = row.gather(self.state)
         if g is None:
             return False
-        row.hand_out(self._moved(row.numbers, g, row.state, settings), self.state)
+        self._memory = row.memory
+        try:
+            row.hand_out(self._moved(row.numbers, g, row.state, settings), self.state)
+        finally:
+            self._memory = None
         return True
 
     def _moved(self, v: Any, g: Any, state: State, settings: Group) -> Any:
@@ -248,13 +251,14 @@ class Optimizer:
         """
         raise NotImplementedError(f"{type(self).__name__} is missing the required method update(v, g, state, settings)")
 
-    def scaled(self, factor: float, g: Any) -> Any:
-        """The product, which the next call may write over: memory for large arrays is not asked for at each step."""
-        if g.size < LARGE:
-            return factor * g
-        if self._scratch.size < g.size or self._scratch.dtype != g.dtype:
-            self._scratch = np.empty(g.size, g.dtype)
-        return np.multiply(g, factor, out=self._scratch[: g.size].reshape(g.shape))
+    def less(self, v: Any, factor: float, g: Any) -> Any:
+        """The next array of a parameter: v - factor g."""
+        if not g.ndim:
+            return v - factor * g
+        if self._factor[0] is not factor or self._factor[1].dtype is not g.dtype:
+            self._factor = factor, np.asarray(factor, g.dtype)  # which NumPy need not make of it at each step
+        change = np.multiply(g, self._factor[1], None if self._memory is None else self._memory())
+        return np.subtract(v, change, change)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients (or, with False, fill them with zeros in place)."""

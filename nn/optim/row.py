@@ -17,7 +17,7 @@ import numpy as np
 
 import microgrid as mg
 from microgrid import emitter, stale
-from microgrid.capture.arena import flat_of
+from microgrid.capture.arena import Arena, Flat, flat_of
 from microgrid.graph import next_number
 
 __microgrid_machinery__ = True
@@ -27,6 +27,9 @@ SMALL = 16384  # numbers in all: beyond, joining the gradients costs more than t
 
 class Row:
     """Parameters end to end, and what an optimiser remembers of them.
+
+    Two rows take turns: the next numbers are written where those before the last ones stood, unless somebody holds
+    these.
 
     Parameters
     ----------
@@ -50,17 +53,15 @@ class Row:
         self.parameters, self.dtype = list(parameters), parameters[0]._data.dtype
         alike = len({parameter._data.dtype for parameter in parameters}) == 1
         self.worthwhile = alike and len(sizes) > 1 and sum(sizes) <= SMALL
-        self.parts: list[Any] = [None] * len(sizes)  # what each parameter was given: its view of `numbers`
+        self.parts: Sequence[Any] = [None] * len(sizes)  # what each parameter was given: its view of `numbers`
+        self._memory = Arena([p._data.shape for p in parameters], self.dtype)
+        self._next: Flat | None = None
         self.state: dict[str, Any] = {}
         self.left: list[Any] = [None] * len(sizes)  # what each parameter's state was left with
         self.whole: dict[str, Any] = {}  # the arrays of `state` that the parameters' states have views of
 
     def __reduce__(self) -> Any:
         return Row, (self.parameters,)  # a copy has views of nothing yet
-
-    def is_of(self, parameters: Sequence[mg.Tensor]) -> bool:
-        """Whether it is the row of these parameters."""
-        return len(parameters) == len(self.parameters) and all(map(operator.is_, parameters, self.parameters))
 
     def split(self, row: Any) -> list[Any]:
         """For each parameter a view, in its shape."""
@@ -69,7 +70,15 @@ class Row:
     # Done at each step and written out, as many lines and no loop
 
     @functools.cached_property
-    def _look(self) -> Callable[[list[Any]], tuple[tuple[Any, ...], bool]]:
+    def is_of(self) -> Callable[[Sequence[mg.Tensor]], bool]:
+        """Whether it is the row of these parameters."""
+        names = range(len(self.places))
+        same = " and ".join(f"given[{i}] is p{i}" for i in names)
+        return emitter.compiled("same", ["def same(given):", f"    return len(given) == {len(names)} and {same}"],
+                                self._named())  # fmt: skip
+
+    @functools.cached_property
+    def _look(self) -> Callable[[Sequence[Any]], tuple[tuple[Any, ...], bool]]:
         """The gradients, and whether the parameters hold these parts."""
         names = range(len(self.places))
         lines = [
@@ -81,17 +90,16 @@ class Row:
         return emitter.compiled("looked", lines, self._named())
 
     @functools.cached_property
-    def _renew(self) -> Callable[[Any], list[Any]]:
-        """`split`, and what `Tensor._replace` does to each parameter with its part."""
-        lines = ["def renewed(row):"]
-        for i, (place, shape) in enumerate(self.places):
-            part = f"row[{place.start}:{place.stop}]" + ("" if len(shape) == 1 else f".reshape({shape})")
+    def _renew(self) -> Callable[[Sequence[Any]], None]:
+        """What `Tensor._replace` does, to each parameter with its part."""
+        names = range(len(self.places))
+        lines = ["def renewed(parts):", f"    {', '.join(f'p{i}._data' for i in names)}, = parts"]
+        for i in names:
             lines += [
-                f"    p{i}._data = part{i} = {part}",
                 f"    p{i}._number = number = next_number()",
                 f"    if p{i}._extra is not None: p{i}._extra.pop('handed', None)",
             ]
-        lines += ["    last.write = number", f"    return [{', '.join(f'part{i}' for i in range(len(self.places)))}]"]
+        lines.append("    last.write = number")
         return emitter.compiled("renewed", lines, self._named() | {"next_number": next_number, "last": stale.last})
 
     def _named(self) -> dict[str, Any]:
@@ -117,6 +125,11 @@ class Row:
             self.numbers = np.concatenate(held, None)
         return np.concatenate(gradients, None) if whole is None else whole
 
+    def memory(self) -> Any:
+        """A row that nobody holds, for the next numbers."""
+        self._next = self._memory()
+        return self._next.whole
+
     def _read(self, states: list[dict[str, Any]]) -> bool:
         """Make the row's state of those of the parameters; whether they go together."""
         self.state, self.whole = {}, {}
@@ -135,7 +148,10 @@ class Row:
 
     def hand_out(self, numbers: Any, states: Mapping[mg.Tensor, dict[str, Any]]) -> None:
         """Give every parameter its part of the row's next numbers, and its state its part of the row's state."""
-        self.numbers, self.parts = numbers, self._renew(numbers)
+        made, self._next = self._next, None
+        self.numbers = numbers
+        self.parts = made.parts if made is not None and numbers is made.whole else self.split(numbers)
+        self._renew(self.parts)
         for name, whole in self.state.items():
             if whole.__class__ is not np.ndarray:
                 for parameter in self.parameters:

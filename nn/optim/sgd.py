@@ -95,4 +95,4 @@ class SGD(Optimizer):
                 u *= mu
                 u += (1 - settings["dampening"]) * g
             g = g + mu * u if settings["nesterov"] else u
-        return v - self.scaled(settings["lr"], g)
+        return self.less(v, settings["lr"], g)

@@ -466,6 +466,19 @@ def test_a_gap_of_ours_is_one_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "def replay" in step.source
 
 
+def test_what_multiplies_errors_is_left_to_numpy() -> None:
+    """Where the last bits of a function decide: they are NumPy's in the engine, so NumPy replays it."""
+    x = mg.Tensor(np.linspace(0, 3, 1000), requires_grad=True)
+    same = np.exp(x._data)
+    step = mg.compile(lambda scale: mg.sum((mg.exp(x) - same) ** 2 * scale + x), backend="c")
+    for _ in range(2):
+        x.grad = None
+        assert step(np.full(1000, 1e40)).item() == pytest.approx(1500.0)
+        np.testing.assert_array_equal(x.grad, np.ones(1000))
+    assert (step.why, step.replays) == ("", 1)
+    assert "def replay" in step.source
+
+
 def test_numpy_reads_an_output_in_its_own_shape() -> None:
     """What is handed out reshaped is, between the segments, still what it was."""
     program = Program()

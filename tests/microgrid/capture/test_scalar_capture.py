@@ -16,6 +16,8 @@ from hypothesis import Phase, given, settings, strategies as st
 
 import microgrid as mg
 import nn
+from microgrid.capture.stand_ins import FEW, reader_of
+from microgrid.graph import node_kind
 from tests.microgrid.checking import numbers
 from tests.microgrid.table import ROWS, Row
 
@@ -723,6 +725,95 @@ def test_a_record_is_tried_on_other_numbers() -> None:
     assert "other numbers than the engine" in step.why
 
 
+def test_shortcuts_record_as_they_compute(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The recorded call takes the shortcuts that the plain one takes: none of its nodes is made the general way."""
+    w, v = values(2.0, -1.0)
+
+    def loss(x: Any, y: Any) -> Any:
+        z = 3 - x * w + mg.dot([w, v, x], [x, 1.5, w]) / y
+        return mg.sum([mg.sigmoid(z), v.tanh() * x, y, -w]) ** 2
+
+    mg.compile(loss)(0.5, 2.0)  # each shortcut is emitted
+    step, general = mg.compile(loss), []
+    monkeypatch.setattr(type(node_kind), "apply", lambda *given: general.append(given))
+    first = step(0.5, 2.0)
+    assert not general
+    monkeypatch.undo()
+    for x, y in ((0.5, 2.0), (0.25, -1.0), (1.0, 3.0)):
+        assert_close(replayed(step, (x, y), (w, v)), eager(loss, (x, y), (w, v)))
+    assert first.item() == loss(0.5, 2.0).item()
+
+
+def test_modes_within_a_recorded_function() -> None:
+    """no_grad within it holds in the record, and detect_anomaly watches it."""
+    w = mg.Value(2.0)
+
+    def scaled(x: Any) -> Any:
+        with mg.no_grad():
+            size = w * x
+        return w * x + size * w
+
+    step = mg.compile(scaled)
+    for x in (1.0, 3.0, 5.0):
+        w.grad = None
+        assert step(x).item() == 2 * x + 4 * x
+        assert w.grad == x + 2 * x
+
+    def watched(x: Any) -> Any:
+        with mg.detect_anomaly():
+            return mg.log(w * x)
+
+    step = mg.compile(watched)
+    for x in (1.0, 3.0):
+        assert step(x).item() == math.log(2 * x)
+    with pytest.raises(mg.AnomalyError):
+        step(0.0)
+
+
+def test_a_replay_that_is_tried_first_looks_at_all_that_a_record_depends_on() -> None:
+    """Forms of arguments, plain numbers looked at, what stands around the function, and the leaves."""
+    w, factor = mg.Value(2.0), [1.0]
+
+    def loss(xs: Any, y: Any) -> Any:
+        total = sum(w * x for x in xs) * factor[0]
+        return total - y if y > 0 else total * y
+
+    step = mg.compile(loss)
+
+    def check(xs: Any, y: Any) -> None:
+        w.grad = None
+        found = [step(xs, y).item(), w.grad]
+        assert_close(found, eager(loss, (xs, y), [w]))
+
+    def settled() -> None:
+        for number in (1.0, 2.0, 3.0):
+            w.data = number
+            check([0.5, number], 4.0)
+        before = step.replays
+        check([0.5, 7.0], 4.0)
+        assert step.replays == before + 1
+        assert step._scalars._last is not None
+
+    settled()
+    for xs in ((0.5, 7.0), [1, 7.0], [0.5], [0.5, 7.0, 1.0], [True, 7.0], [np.float64(0.5), 7.0], [2**60 + 1, 7.0]):
+        check(xs, 4.0)
+    for y in (-4.0, 5.0, 4):
+        check([0.5, 7.0], y)
+    settled()
+    factor[0] = 3.0
+    check([0.5, 7.0], 4.0)
+    settled()
+    met: list[float] = []
+    hook = w.register_hook(met.append)
+    check([0.5, 7.0], 4.0)
+    hook.remove()
+    assert met
+    settled()
+    w.requires_grad_(False)
+    with pytest.raises(ValueError, match="does not require grad"):
+        step([0.5, 7.0], 4.0)
+
+
 def test_threads_share_a_compiled_function() -> None:
     """Its buffers serve one call at a time."""
     w = mg.Value(0.5)
@@ -743,6 +834,28 @@ def test_threads_share_a_compiled_function() -> None:
         thread.join()
     assert not wrong
     assert step.recordings == 1
+
+
+NESTED = (1.0, [2, [3.0, 4]])
+NOT_NESTED: list[Any] = [
+    (1, [2, [3.0, 4]]), (1.0, (2, [3.0, 4])), (1.0, [2, [3.0]]), (1.0, [2, [3.0, 2**53 + 1]]), (1.0, [True, [3.0, 4]]),
+    (1.0, 2), (1.0,), (1.0, [2, [3.0, 4]], 5.0),
+]  # fmt: skip
+FLAT = ((1.0, 2.0), [])
+NOT_FLAT: list[Any] = [((1.0, 2.0), [1.0]), ([1.0, 2.0], []), ((1.0, np.float64(2.0)), [])]
+
+
+@pytest.mark.parametrize(
+    ("args", "flat", "others"), [(NESTED, [1.0, 2, 3.0, 4], NOT_NESTED), (FLAT, [1.0, 2.0], NOT_FLAT)]
+)
+def test_arguments_of_one_form_are_read_by_code(args: Any, flat: Any, others: Any) -> None:
+    """The numbers in order, of arguments of that form alone; no code for what is more than a few numbers in lists."""
+    read = reader_of(args)
+    assert read is not None
+    assert repr(read(args)) == repr(flat)
+    assert [read(other) for other in others] == [None] * len(others)
+    for more in ("text", mg.Value(1.0), np.zeros(2), None, [0.0] * (FEW + 1), {"x": 1.0}):
+        assert reader_of((*args, more)) is None
 
 
 def test_hundreds_of_numbers_of_which_the_last_are_not_used():

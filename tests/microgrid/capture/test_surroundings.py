@@ -489,3 +489,30 @@ def test_an_attribute_may_bear_the_name_of_a_builtin() -> None:
         step(np.ones(3))
     assert step.replays == 0
     assert "it uses open" in step.why
+
+
+@pytest.mark.parametrize("size", [1, 31, 32, 33, 200])
+def test_a_container_of_any_length(size: int) -> None:
+    """One object that is another, one more and one less: each is seen, in lists and in dicts."""
+    w = mg.Tensor([2.0], requires_grad=True)
+    rates = [float(i) for i in range(1, size + 1)]
+    named = {str(i): 1.0 for i in range(size)}
+    step = mg.compile(lambda x: mg.sum(w * x) * rates[-1] * sum(named.values()))
+    x = np.ones(1)
+
+    def changes() -> Any:
+        yield lambda: rates.__setitem__(-1, 7.0)
+        yield lambda: rates.append(3.0)
+        yield lambda: rates.pop()
+        yield lambda: named.update({"0": 5.0})
+        yield lambda: named.update(more=2.0)
+        yield lambda: named.pop("more")
+
+    for change in changes():
+        step(x)
+        before = step.replays
+        step(x)
+        assert step.replays == before + 1, step.why
+        change()
+        assert step(x).item() == 2.0 * rates[-1] * sum(named.values())
+        assert step.replays == before + 1
