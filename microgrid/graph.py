@@ -667,9 +667,12 @@ def paths_to(order: Sequence[Node], targets: Iterable[Node]) -> set[Node]:
 class _Passes:
     """One pass at a time stores gradients: leaves may be shared between threads."""
 
-    lock = threading.RLock()
-    breakpoints = False  # whether a node ever had one
-    nested = False  # whether a fast pass runs, and what asks is a rule called by it
+    __slots__ = ("breakpoints", "lock", "nested")
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.breakpoints = False  # whether a node ever had one
+        self.nested = False  # whether a fast pass runs, and what asks is a rule called by it
 
 
 _passes = _Passes()  # of which fields are set: setting those of a class has Python forget what it knows of classes

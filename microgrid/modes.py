@@ -23,7 +23,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 class _Special:
     """How many modes are entered anywhere in the process: while it is 0, the fast paths need not ask further."""
 
-    count = 0
+    __slots__ = ("count",)  # Python is quickest with fields of this kind, and every operation asks
+
+    def __init__(self) -> None:
+        self.count = 0
 
 
 special = _Special()

@@ -175,7 +175,8 @@ def emit_of_arrays(rule: type[Rule]) -> Callable[..., Any]:
         ),
     ]
     scope = {
-        **float_code(), "Tensor": kinds.array_kind.face, "faces": faces_of_arrays, "SIMPLE": {int, bool, float, type(None)}, "rule": rule,
+        **float_code(), "Tensor": kinds.array_kind.face, "faces": faces_of_arrays,
+        "SIMPLE": {int, bool, float, type(None)}, "rule": rule,
         "quiet": kinds._quiet, "just": kinds._just, "ndarray": np.ndarray, "asarray": np.asarray,
         "value": written_out(rule),
     }  # fmt: skip
@@ -321,7 +322,7 @@ def recorded(face: str, x: str, y: str, within: int = 0, within_modules: bool = 
         *(["        frame = caller.frame", "        if frame is None:"] if within_modules else []),
         f"{indent}        frame = getframe({max(within, 1)})",
         *([outwards, outwards] if within else []),  # quicker than the search for the user's frame
-        f"{indent}        if MARK in frame.f_globals: frame = user_frame(frame)",
+        f"{indent}        if MARK in frame.f_globals: frame = caller.frame or user_frame(frame)",
         "        node._code = frame.f_code",
         "        node._instruction = frame.f_lasti",
         "    else:",
@@ -337,8 +338,9 @@ def float_code() -> dict[str, Any]:
     return {
         **kinds.float_kind.elementary,
         "Value": kinds.float_kind.face, "new": object.__new__, "next_number": next_number, "special": modes.special,
-        "sites": sites.switch, "getframe": sys._getframe, "user_frame": sites.user_frame, "caller": sites.caller, "MARK": sites.MARK,
-        "NO_PARAMETERS": NO_PARAMETERS, "only_recording": modes.only_recording, "stand_ins": stand_ins,
+        "sites": sites.switch, "getframe": sys._getframe, "user_frame": sites.user_frame, "caller": sites.caller,
+        "MARK": sites.MARK, "NO_PARAMETERS": NO_PARAMETERS, "only_recording": modes.only_recording,
+        "stand_ins": stand_ins,
     }  # fmt: skip
 
 

@@ -64,7 +64,10 @@ def _on_one_line(text: str) -> str:
 class _Switch:
     """Whether sites are recorded at all."""
 
-    on = True
+    __slots__ = ("on",)  # every operation asks, and Python is quickest with such a field
+
+    def __init__(self) -> None:
+        self.on = True
 
 
 switch = _Switch()

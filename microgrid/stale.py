@@ -29,7 +29,10 @@ class StaleError(RuntimeError):
 class _Last:
     """The number taken at the last whole write anywhere: what is younger cannot be stale by one."""
 
-    write = 0
+    __slots__ = ("write",)
+
+    def __init__(self) -> None:
+        self.write = 0
 
 
 last = _Last()

@@ -46,6 +46,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 import microgrid as mg
+from microgrid import modes
 from nn import layers as arrays
 from nn.closed_form import stack
 from nn.containers import Sequential
@@ -57,6 +58,8 @@ __microgrid_machinery__ = True
 
 M = TypeVar("M", bound=Called)
 T = TypeVar("T")
+
+PLAIN = {mg.Value, float, int}  # what a sample is made of that needs no second look
 
 
 class Module(Called):
@@ -89,13 +92,35 @@ class Module(Called):
         return ((name, value) for name, value in leaves(self.named_modules(prefix), mg.Value) if value.is_leaf)
 
     def parameters(self) -> list[mg.Value]:
-        """All parameters, in a list."""
-        return [parameter for _, parameter in self.named_parameters()]
+        """All parameters, in a list: those of `named_parameters`, without the cost of their names."""
+        found, met, waiting = list[mg.Value](), set[int](), list[Module]([self])
+        while waiting:
+            module = waiting.pop()
+            if id(module) not in met:
+                met.add(id(module))
+                below: list[Module] = []
+                _sorted_out(vars(module).values(), found, below)
+                waiting += reversed(below)
+        return [value for value in dict.fromkeys(found) if value.rule is None]
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
+        modes.look("zero_grad()")
         for parameter in self.parameters():
-            parameter.zero_grad()
+            parameter._grad = None
+
+
+def _sorted_out(items: Iterable[Any], values: list[mg.Value], modules: list[Module]) -> None:
+    """Take the Values and the modules out of these, and out of lists, tuples and dicts among them."""
+    for x in items:
+        if x.__class__ is mg.Value or isinstance(x, mg.Value):
+            values.append(x)
+        elif isinstance(x, (list, tuple)):
+            _sorted_out(x, values, modules)
+        elif isinstance(x, dict):
+            _sorted_out(x.values(), values, modules)
+        elif isinstance(x, Module):
+            modules.append(x)
 
 
 class Neuron(Module):
@@ -178,9 +203,14 @@ class Neuron(Module):
             z = mg.dot(self.w, xs)
         else:
             z = mg.dot([self.b, *self.w], [1.0, *xs])
-        return self.activation.forward(z) if self.nonlin else z
+        if not self.nonlin:
+            return z
+        g = self.activation
+        return g.forward(z) if g._ours else g(z)  # of a user's own the nodes are made on the user's lines
 
     def _inputs(self, x: Any) -> list[Any]:
+        if x.__class__ is list and len(x) == len(self.w) and x[0].__class__ in PLAIN:
+            return x
         shape = np.shape(x) if isinstance(x, np.ndarray | np.generic) else getattr(x, "shape", None)
         if shape is not None and len(shape) > 1:
             raise ValueError(

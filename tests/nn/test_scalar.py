@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import math
 import pickle
 import random
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
@@ -177,6 +179,35 @@ def test_zero_grad_and_subclasses_as_in_micrograd() -> None:
         scalar.Module()(1.0)
 
 
+def test_parameters_are_the_named_ones() -> None:
+    """In the same order, each once, wherever they hang: in nested lists, dicts, or a shared module."""
+
+    class Own(mg.Value):
+        __slots__ = ()
+
+    class Odd(scalar.Module):
+        def __init__(self) -> None:
+            self.late = [[scalar.Layer(1, 2, rng=0)], {"x": mg.Value(1.0), "y": (Own(2.0), scalar.Neuron(1, rng=1))}]
+            self.w = mg.Value(3.0)
+            self.again = [self.late[0][0], self.w, "text", None, 1.5]
+            self.computed = self.w * 2
+            self.me = self
+
+    for model in (Odd(), scalar.MLP(2, [3, 1], rng=0), scalar.MLP(2, [3, 2], output="softmax", rng=0), scalar.Module()):
+        found = model.parameters()
+        assert list(map(id, found)) == [id(value) for _, value in model.named_parameters()]
+    w = mg.Value(1.0)
+    model = Odd()
+    model.w = w
+    (w * 3).backward()
+    assert w.grad == 3.0
+    model.zero_grad()
+    assert [parameter.grad for parameter in model.parameters()] == [0.0] * 10
+    step = mg.compile(lambda: [model.zero_grad(), w * 1.0][1])
+    step()
+    assert "zero_grad()" in step.why
+
+
 # ------------------------------------------------------------------------------------------------------- randomness
 
 
@@ -314,6 +345,26 @@ def test_softmax_and_its_logarithm_are_of_the_layer() -> None:
 
 
 # ------------------------------------------------------------------------------------------ what drawings ask of it
+
+
+def test_nodes_of_an_activation_of_ones_own_stand_on_its_lines() -> None:
+    """Its sites are its own, from the first call on; those of the network are the line that called the network."""
+
+    class Twice(nn.Module):
+        def forward(self, z: Any) -> Any:
+            return mg.tanh(z) * 2.0 + abs(z)
+
+    inside = Twice.forward.__code__.co_firstlineno + 1
+    for fused in (False, True):
+        model = scalar.MLP(2, [3, 1], activation=Twice, rng=0, fused=fused)
+        for _ in range(2):
+            order = mg.topological_order(model([1.0, 2.0]))
+            here = inspect.currentframe().f_lineno - 1  # type: ignore[union-attr]
+            sites = [(node.rule.__name__, node.site.line) for node in order if node.rule and node.site]
+            own = [line for rule, line in sites if rule in ("tanh", "abs")]
+            assert own == [inside] * 6
+            assert {line for rule, line in sites if rule == "dot" or line != inside} == {here}
+            assert {line for rule, line in sites if rule == "multiply" and line == inside} == {inside}
 
 
 def test_names_and_calls_say_where_each_node_belongs() -> None:
