@@ -82,12 +82,12 @@ def divide(x: Any, y: Any) -> Any:
 
 def negative(x: X) -> X:
     """-x."""
-    return _straight(rules.negative, x)
+    return _of_one(rules.negative, x)
 
 
 def positive(x: X) -> X:
     """x itself, as a node of its own: its gradient is that of this use of x alone."""
-    return _straight(rules.positive, x)
+    return _of_one(rules.positive, x)
 
 
 def power(x: Any, y: Any) -> Any:
@@ -97,7 +97,7 @@ def power(x: Any, y: Any) -> Any:
 
 def square(x: X) -> X:
     """x^2."""
-    return _straight(rules.square, x)
+    return _of_one(rules.square, x)
 
 
 def exp(x: X) -> X:
@@ -108,57 +108,57 @@ def exp(x: X) -> X:
     >>> exp(0.0)
     1.0
     """
-    return _straight(rules.exp, x)
+    return _of_one(rules.exp, x)
 
 
 def log(x: X) -> X:
     """Natural logarithm; -inf at 0, nan below."""
-    return _straight(rules.log, x)
+    return _of_one(rules.log, x)
 
 
 def log1p(x: X) -> X:
     """ln(1 + x), exact near 0."""
-    return _straight(rules.log1p, x)
+    return _of_one(rules.log1p, x)
 
 
 def expm1(x: X) -> X:
     """e^x - 1, exact near 0."""
-    return _straight(rules.expm1, x)
+    return _of_one(rules.expm1, x)
 
 
 def sqrt(x: X) -> X:
     """Square root; nan below 0, and gradient inf at 0."""
-    return _straight(rules.sqrt, x)
+    return _of_one(rules.sqrt, x)
 
 
 def abs(x: X) -> X:
     """|x|; gradient 0 at 0."""
-    return _straight(rules.abs, x)
+    return _of_one(rules.abs, x)
 
 
 def sign(x: X) -> X:
     """-1, 0 or 1; gradient 0."""
-    return _straight(rules.sign, x)
+    return _of_one(rules.sign, x)
 
 
 def sin(x: X) -> X:
     """Sine of x in radians."""
-    return _straight(rules.sin, x)
+    return _of_one(rules.sin, x)
 
 
 def cos(x: X) -> X:
     """Cosine of x in radians."""
-    return _straight(rules.cos, x)
+    return _of_one(rules.cos, x)
 
 
 def tan(x: X) -> X:
     """Tangent of x in radians."""
-    return _straight(rules.tan, x)
+    return _of_one(rules.tan, x)
 
 
 def tanh(x: X) -> X:
     """Hyperbolic tangent."""
-    return _straight(rules.tanh, x)
+    return _of_one(rules.tanh, x)
 
 
 # ---------------------------------------------------------------------------------------- activations
@@ -172,22 +172,22 @@ def sigmoid(x: X) -> X:
     >>> sigmoid(0.0), sigmoid(-1000.0)
     (0.5, 0.0)
     """
-    return _straight(rules.sigmoid, x)
+    return _of_one(rules.sigmoid, x)
 
 
 def logsigmoid(x: X) -> X:
     """ln sigmoid(x), finite wherever x is."""
-    return _straight(rules.logsigmoid, x)
+    return _of_one(rules.logsigmoid, x)
 
 
 def softplus(x: X) -> X:
     """ln(1 + e^x), without overflow (Dugas et al., 2000)."""
-    return _straight(rules.softplus, x)
+    return _of_one(rules.softplus, x)
 
 
 def relu(x: X) -> X:
     """max(x, 0); gradient 0 at 0 and 1 at nan, as in torch."""
-    return _straight(rules.relu, x)
+    return _of_one(rules.relu, x)
 
 
 def leaky_relu(x: X, negative_slope: float = 0.01) -> X:
@@ -298,9 +298,10 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     if bias is None:
         return rules.matmul(_lifted(x), transpose(weight))
     try:  # what follows says what is wrong
-        z = rules.linear.shortcuts[x.__class__](x, weight, bias)  # type: ignore[misc]  # of None a TypeError
-        if z is not NotImplemented and bias._data.shape == weight._data.shape[:1]:
-            return z
+        if bias._data.shape == weight._data.shape[:1]:  # first: another one could be spread over all the memory
+            z = rules.linear.shortcuts[x.__class__](x, weight, bias)  # type: ignore[misc]  # of None a TypeError
+            if z is not NotImplemented:
+                return z
     except (AttributeError, TypeError, ValueError):
         pass
     x, weight, bias = _array(x, "linear"), _array(weight, "linear"), _array(bias, "linear")
@@ -665,9 +666,10 @@ def binary_cross_entropy_with_logits(input: Any, target: Any) -> Any:
     which is s(x) - y without the cancellation at y = 1.
     """
     try:  # what follows says what is wrong
-        z = rules.binary_cross_entropy_with_logits.shortcuts[input.__class__](input, target)  # type: ignore[misc]
-        if z is not NotImplemented and target._data.shape == input._data.shape:
-            return z
+        if target._data.shape == input._data.shape:  # first, as in `linear`
+            z = rules.binary_cross_entropy_with_logits.shortcuts[input.__class__](input, target)  # type: ignore[misc]
+            if z is not NotImplemented:
+                return z
     except (AttributeError, TypeError, ValueError):
         pass
     x, y = _lifted(input), _lifted(target)
@@ -683,28 +685,33 @@ def binary_cross_entropy_with_logits(input: Any, target: Any) -> Any:
 # ---------------------------------------------------------------------------------------- arguments
 
 
-def _straight(rule: type[Rule], x: Any, *others: Any, **parameters: Any) -> Any:
-    """`rule(x, ...)`; of a node straight by the rule's shortcut, if there is one."""
+def _of_one(rule: type[Rule], x: Any) -> Any:
+    """`rule(x)`, elementwise; of a node straight by the rule's shortcut, if there is one."""
     if isinstance(x, Node):
         shortcut = rule.shortcuts[x.__class__]
         if shortcut is not None:
             try:
-                z = shortcut(x, *others, **parameters)
+                z = shortcut(x)
                 if z is not NotImplemented:
                     return z
             except (TypeError, ValueError):  # the rule itself says what is wrong
                 pass
     else:
         x = _lifted(x)
-    return rule(x, *others, **parameters)
+    return rule(x)
 
 
 def _reduced(rule: type[Rule], x: Any, axis: Any, keepdims: bool) -> Any:
     """A rule that leaves one number of all those along an axis, or along several."""
+    if axis is None and isinstance(x, Node) and x._data.__class__ is np.ndarray:
+        try:
+            z = rule.shortcuts[x.__class__](x, axis=None, keepdims=bool(keepdims))  # type: ignore[misc]
+            if z is not NotImplemented:
+                return z
+        except (TypeError, ValueError):  # the rule itself says what is wrong
+            pass
     name = rule.__name__
-    if not (isinstance(x, Node) and x._data.__class__ is np.ndarray and axis is None):
-        x, axis = _array(x, name), _axis(axis, name)
-    return _straight(rule, x, axis=axis, keepdims=bool(keepdims))
+    return rule(_array(x, name), axis=_axis(axis, name), keepdims=bool(keepdims))
 
 
 def _lifted(x: Any) -> Any:

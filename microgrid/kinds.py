@@ -96,12 +96,12 @@ class FloatKind(Kind):
     def apply(self, rule: type[Rule], inputs: Sequence[Any], parameters: dict[str, Any]) -> Any:
         try:
             z = self.function(rule)(*inputs, **parameters)
-        except (ArithmeticError, ValueError):
-            return ieee(rule, inputs, parameters)
-        except TypeError as error:
-            if complex not in map(type, inputs):
+        except (ArithmeticError, TypeError, ValueError) as error:
+            if complex in map(type, inputs):
+                raise TypeError("expected real numbers, got a complex one") from error
+            if isinstance(error, TypeError):
                 raise
-            raise TypeError("expected real numbers, got a complex one") from error
+            return ieee(rule, inputs, parameters)
         if z.__class__ is float:
             return z
         if z.__class__ is complex and complex not in map(type, inputs):

@@ -16,7 +16,7 @@ import numpy as np
 
 from microgrid import kinds, modes, stale
 from microgrid.emitter import ArrayCode, Code, MatrixCode, compiled
-from microgrid.graph import Node, differentiate, held
+from microgrid.graph import Node, Walk, differentiate, held, keep, topological_order
 from microgrid.rule import Rule
 from microgrid.shapes import filled, unbroadcast
 from microgrid.shortcuts import array_code, faces_of_arrays
@@ -134,53 +134,49 @@ def marked(node: Any) -> bool:
 # ------------------------------------------------------------------------------------------------ a whole pass
 
 
+# What a pull may raise. All else, a signal's, say, is the user's: it ends the pass.
+FAULTS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, stale.StaleError)
+
+
 def backward_of_arrays(root: Any) -> bool:
     """The backward pass of a graph of Tensors; False, with nothing done, where that is not all there is to it."""
     if modes.special.count or root.rule is None or root._data.size != 1 or marked(root):
         return False
-    ran: bool = kinds.quietly(_run_arrays, root)
-    return ran
-
-
-def _run_arrays(root: Any) -> bool:
     gradients = {root: filled(root._data.shape, root._data.dtype, 1)}
+    left = kinds.quietly(_run_arrays, root, gradients)
+    if left:
+        order = topological_order(*left)
+        with np.errstate(all="ignore"):
+            Walk(order, gradients).run()
+        keep(order, gradients, None, False)
+    return left is not None
+
+
+def _run_arrays(root: Any, gradients: dict[Any, Any]) -> list[Any] | None:
+    """Run the pass; nodes that are left to the general walk, which goes on from there, or None: it is to do it all."""
     waiting = [(-root._number, root)]
     users = False  # whether a rule of the user's takes part: what it does is not to be done twice
-    try:
-        while waiting:
-            node = heappop(waiting)[1]  # the newest: all that was made from it has handed on its share
-            if not node.rule.ours and not users:
-                users = _plain([node, *(other for _, other in waiting)])
-                if not users:
-                    return False
-            if pulls_of_arrays[node.rule](node, gradients[node], gradients, waiting):
-                return False
-    except Exception as error:
-        if not users:
-            return False  # the general walk says what is wrong
-        if not getattr(error, "__notes__", None):
-            error.add_note(f"while differentiating {node._written()}")
-        raise
-    if node._number <= stale.last.write:
-        return False  # data was written to since the oldest operation: the general walk looks at each edge
+    while waiting:
+        node = heappop(waiting)[1]  # the newest: all that was made from it has handed on its share
+        if not (users or node.rule.ours):
+            if node._number <= stale.last.write:
+                return None
+            users = True
+        special = users and (node._number <= stale.last.write or marked(node))
+        try:
+            special = special or pulls_of_arrays[node.rule](node, gradients[node], gradients, waiting)
+        except FAULTS as error:
+            if not users:
+                return None  # the general walk says what is wrong
+            if not getattr(error, "__notes__", None):
+                error.add_note(f"while differentiating {node._written()}")
+            raise
+        if special:
+            return [node, *(other for _, other in waiting)] if users else None
+    if node._number <= stale.last.write and not users:
+        return None  # data was written to since the oldest operation: the general walk looks at each edge
     _keep(gradients)
-    return True
-
-
-def _plain(nodes: list[Any]) -> bool:
-    """Whether a pass that has come to these nodes goes through to its end."""
-    found = set(nodes)
-    for node in nodes:
-        if node._number <= stale.last.write:
-            return False
-        for x in node._x:
-            if isinstance(x, Node) and x not in found:
-                if x.__class__ not in faces_of_arrays or marked(x):
-                    return False
-                found.add(x)
-                if x.rule is not None and x.requires_grad:
-                    nodes.append(x)
-    return True
+    return []
 
 
 def _keep(gradients: dict[Any, Any]) -> None:

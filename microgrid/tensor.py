@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any, Self
 
@@ -10,8 +11,8 @@ import numpy as np
 from microgrid import functions, kinds, modes, numpy_protocol, rules, sites, stale
 from microgrid.graph import NO_PARAMETERS, Node, node_kind
 from microgrid.passes import backward_of_arrays
-from microgrid.shortcuts import faces_of_arrays
 from microgrid.shapes import Shape, filled, unbroadcast
+from microgrid.shortcuts import faces_of_arrays
 
 __microgrid_machinery__ = True
 
@@ -467,6 +468,8 @@ class Tensor(Node):
 
     def __init_subclass__(cls) -> None:
         faces_of_arrays.add(cls)
+        if sites.MARK not in sys._getframe(1).f_globals:
+            sites.users_faces.add(cls)
 
     def _tied(self, gradient: Node) -> Any:
         # by a choice that never falls on it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from array import array as packed
 from collections import UserDict
@@ -15,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 import microgrid as mg
 from microgrid import modes
 from microgrid.graph import next_number
-from microgrid.sites import MARK, caller, user_frame
+from microgrid.sites import MARK, caller, user_frame, users_faces
 from nn.targets import too_large
 
 __microgrid_machinery__ = True
@@ -74,13 +75,27 @@ class IncompatibleKeys(NamedTuple):
     unexpected_keys: list[str]
 
 
+def apart(users: Callable[..., Any], /, *inputs: Any, **named: Any) -> Any:
+    """Call what is the user's from what is ours: it has lines of its own."""
+    before, caller.frame = caller.frame, None
+    try:
+        return users(*inputs, **named)
+    finally:
+        caller.frame = before
+
+
+def _called_apart(users: Callable[..., Any]) -> Callable[..., Any]:
+    """A user's own `__call__`, as what a module of ours may call."""
+    return functools.wraps(users)(lambda *inputs, **named: apart(users, *inputs, **named))
+
+
 class Called:
     """What is called like a function, and remembers when: modules of Tensors and, in `nn.scalar`, of Values.
 
     Subclasses define `forward`.
     """
 
-    _ours: bool  # whether what `forward` calls is ours alone, but for other modules
+    _ours: Any  # the `forward` of a class of ours, which calls what is ours alone, but for other modules; else None
     _calls: packed[int] | None = None  # where each call began and ended, one after another
     _forgotten: bool = False  # whether there were more
     # no dict, which members would be looked for in
@@ -92,20 +107,24 @@ class Called:
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        cls._ours = MARK in getattr(cls.forward, "__globals__", ())
+        cls._ours = staticmethod(cls.forward)
+        if MARK not in getframe(1).f_globals:  # where the class stands: what it inherits may call what it defines
+            cls._ours = None
+            if "__call__" in vars(cls):
+                type.__setattr__(cls, "__call__", _called_apart(vars(cls)["__call__"]))
 
     def __setattr__(self, name: str, value: object) -> None:
         if name == "forward":  # the user's, for this one alone
-            object.__setattr__(self, "_ours", False)
+            object.__setattr__(self, "_ours", None)
         object.__setattr__(self, name, value)
 
     def __call__(self, *inputs: Any, **named: Any) -> Any:
         begun = next_number()
         before = caller.frame
-        if self._ours is (before is not None):
+        if (self.__class__.forward is self._ours) is (before is not None):
             output = self.forward(*inputs, **named) if named else self.forward(*inputs)
         else:  # the user calls what is ours, or is called from it
-            caller.frame = user_frame(getframe(1)) if before is None else None
+            caller.frame = user_frame(getframe(1)) if before is None and not users_faces else None
             try:
                 output = self.forward(*inputs, **named)
             finally:
@@ -128,13 +147,9 @@ class Called:
         if self._hooks and modes.record() is not None:  # a hook sees every call, so none may be replayed
             modes.look(f"a forward hook of {type(self).__name__}")
             return output
-        before, caller.frame = caller.frame, None
-        try:
-            for hook in list(self._hooks.values()):
-                replaced = hook(self, inputs, output)
-                output = output if replaced is None else replaced
-        finally:
-            caller.frame = before
+        for hook in list(self._hooks.values()):
+            replaced = apart(hook, self, inputs, output)
+            output = output if replaced is None else replaced
         return output
 
     def calls(self) -> list[tuple[int, int]]:

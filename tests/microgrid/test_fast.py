@@ -7,6 +7,7 @@ import inspect
 import linecache
 import math
 import struct
+import sys
 import threading
 import tracemalloc
 import weakref
@@ -717,3 +718,50 @@ def test_an_error_of_a_users_rule_comes_once_and_leaves_the_gradients(wrong: str
     assert x.grad is None
     assert loss.grad is None
     assert any("while differentiating" in note for note in caught.value.__notes__)
+
+
+@pytest.mark.parametrize("what", ["hands out", "writes", "hooks"])
+def test_a_users_rule_that_marks_a_node_in_the_midst_of_a_pass_runs_once(what: str) -> None:
+    """The general walk goes on from there, and what was done stays done."""
+    seen: list[str] = []
+    leaf, other = mg.Tensor([1.0, 2.0], requires_grad=True), mg.Tensor([0.0])
+
+    class busy(mg.Rule):  # noqa: N801
+        def value(x):  # type: ignore[no-untyped-def]
+            return x * 1.0
+
+        def wrt_x(g, z, x):  # type: ignore[no-untyped-def]
+            seen.append("wrt_x")
+            if what == "hands out":
+                assert leaf.data[0] == 1.0
+            elif what == "writes":
+                other.data = [len(seen)]
+            else:
+                h.register_hook(lambda gradient: gradient * 10.0)
+            return g
+
+    h = leaf * 2
+    mg.sum(mg.apply(busy, h * h) + h).backward()
+    assert seen == ["wrt_x"]
+    assert leaf.grad.tolist() == [(8 * a + 2) * (10 if what == "hooks" else 1) for a in (1.0, 2.0)]
+
+
+def test_what_a_signal_raises_ends_a_pass() -> None:
+    """A time limit is the user's: it is not taken for something that the pass has met, and the pass not run again."""
+    late = iter([True])
+
+    def tracer(frame, event, argument):  # type: ignore[no-untyped-def]
+        if frame.f_code.co_name == "backward_of_exp_of_arrays" and next(late, False):
+            raise TimeoutError("late")
+
+    x = mg.Tensor([1.0, 2.0], requires_grad=True)
+    loss = mg.sum(mg.exp(x))
+    loss.backward()
+    before = sys.getprofile()
+    sys.setprofile(tracer)
+    try:
+        with pytest.raises(TimeoutError, match="late"):
+            loss.backward()
+    finally:
+        sys.setprofile(before)
+    assert x.grad.tolist() == np.exp([1.0, 2.0]).tolist()

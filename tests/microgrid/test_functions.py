@@ -470,6 +470,11 @@ def matrix():
     return mg.Tensor(np.ones((2, 3)), requires_grad=True)
 
 
+def column():
+    """So long that no memory holds what it broadcasts to with another: shapes are looked at before the work."""
+    return mg.Tensor(np.zeros((10**6, 1)), requires_grad=True)
+
+
 WRONG_SHAPES = {
     "matmul": (lambda: matrix() @ matrix(), ["matmul", "(2, 3) @ (2, 3)", "inner sizes 3 and 2 differ"]),
     "matmul of vectors": (lambda: matrix() @ np.ones(2), ["matmul", "(2, 3) @ (2,)", "inner sizes 3 and 2 differ"]),
@@ -513,6 +518,10 @@ WRONG_SHAPES = {
             ["binary_cross_entropy_with_logits", "(2, 3)", "(2, 4)"]),
     "bce must not broadcast": (lambda: mg.binary_cross_entropy_with_logits(matrix(), np.ones((2, 1))),
                                ["binary_cross_entropy_with_logits", "(2, 3)", "(2, 1)"]),
+    "bce of a column and a row": (lambda: mg.binary_cross_entropy_with_logits(column(), mg.Tensor(np.zeros(10**6))),
+                                  ["binary_cross_entropy_with_logits", "(1000000, 1)", "(1000000,)"]),
+    "a bias of columns": (lambda: mg.linear(column(), mg.Tensor([[1.0], [2.0]]), mg.Tensor(np.zeros((10**6, 1, 1)))),
+                          ["linear", "(2, 1)", "(2,)", "(1000000, 1, 1)"]),
 }  # fmt: skip
 
 
@@ -533,6 +542,8 @@ WRONG_TYPES = {
     "exp of text": (lambda: mg.exp("a"), ["exp", "str"]),
     "exp of None": (lambda: mg.exp(None), ["exp", "NoneType"]),
     "exp of a complex number": (lambda: mg.exp(1j), ["exp", "complex"]),
+    "sum of a complex number": (lambda: mg.sum(1j, axis=1), ["sum", "complex"]),
+    "log of a complex number": (lambda: mg.log(0j), ["log", "complex"]),
     "add of text": (lambda: mg.add(mg.Value(1.0), "a"), ["add", "str"]),
     "matmul of text": (lambda: matrix() @ "a", ["matmul", "str"]),
     "matmul of None": (lambda: None @ matrix(), ["matmul", "NoneType"]),

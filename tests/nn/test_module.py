@@ -332,3 +332,57 @@ def test_a_call_that_fails_leaves_no_line_behind() -> None:
         model(mg.Tensor(np.ones((4, 3))))
     y = nn.functional.mse_loss(mg.Tensor([1.0], requires_grad=True), [2.0])  # afterwards
     assert {line.partition("  # ")[2] for line in lines_of(y)} == {"afterwards"}
+
+
+class Scaled(nn.Linear):
+    @property
+    def weight(self):
+        return self.v * 2.0  # the property
+
+    @weight.setter
+    def weight(self, weight):
+        self.v = weight
+
+
+class Called(nn.Sigmoid):
+    def __call__(self, x):
+        return super().__call__(x * 2.0)  # its own call
+
+
+def test_what_a_users_class_computes_for_a_forward_of_ours_has_its_own_lines() -> None:
+    y = nn.Sequential(Scaled(2, 2, rng=0), nn.Sigmoid())(mg.Tensor(np.ones((4, 2))))  # the call
+    assert [line.partition("  # ")[2] for line in lines_of(y)] == ["the property", "the call", "the call"]
+
+
+def test_a_users_call_of_a_module_within_another_has_its_own_lines() -> None:
+    y = nn.Sequential(nn.Linear(2, 2, rng=0), Called(), nn.Tanh())(mg.Tensor(np.ones((4, 2))))  # the call
+    assert [line.partition("  # ")[2] for line in lines_of(y)] == ["the call", *["its own call"] * 2, "the call"]
+
+
+def test_a_forward_put_into_a_class_of_ours_has_its_own_lines(monkeypatch) -> None:
+    ours = nn.Tanh.forward
+    monkeypatch.setattr(nn.Tanh, "forward", lambda module, x: ours(module, x * 2.0))  # the patch
+    y = nn.Sequential(nn.Linear(2, 2, rng=0), nn.Tanh())(mg.Tensor(np.ones((4, 2))))  # the call
+    assert [line.partition("  # ")[2] for line in lines_of(y)] == ["the call", *["the patch"] * 2]
+
+
+def test_a_users_call_of_a_module_is_watched_as_any_function_is() -> None:
+    model = nn.Sequential(nn.Linear(2, 2, rng=0), Called())
+    step = mg.compile(lambda x: mg.sum(model(x)))
+    x = mg.Tensor(np.ones((4, 2)))
+    for _ in range(3):
+        assert step(x).item() == pytest.approx(mg.sum(model(x)).item(), rel=1e-14)
+    assert step.replays == 2
+
+
+def test_what_a_users_tensor_computes_within_a_module_has_its_own_lines(monkeypatch) -> None:
+    monkeypatch.setattr(mg.sites, "users_faces", set())
+    monkeypatch.setattr("nn.module.users_faces", mg.sites.users_faces)  # the other tests' are forgotten
+
+    class Noted(mg.Tensor):
+        def __sub__(self, other):
+            return super().__sub__(other) * 2.0  # its own
+
+    y = nn.HuberLoss()(Noted([1.0, 2.0], requires_grad=True), mg.Tensor([0.0, 0.0]))  # the call
+    assert [line.partition("  # ")[2] for line in lines_of(y)][:2] == ["its own"] * 2
+    assert lines_of(y)[-1].endswith("# the call")
