@@ -17,7 +17,7 @@ import functools
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any, overload
+from typing import Any, NamedTuple, overload
 
 from microgrid import modes, sites
 from microgrid.capture.array_code import written
@@ -34,6 +34,10 @@ __microgrid_machinery__ = True
 RECORDINGS = 16  # forms of arguments that are kept; with more, the oldest goes
 QUICK = 3  # of these so many are tried without a look at what the arguments are
 PATIENCE = 8  # recordings one after the other of which none was replayed: from then on they are tried ever more rarely
+WORTH = (
+    200  # replays that make up for a recording; where there are fewer, recordings are tried ever more rarely as well
+)
+WORLDS = 4  # states of what stands around the function that are kept: modules in training mode and not, say
 
 
 def _written_in_c(program: Program, outputs: Sequence[Traced], name: str) -> Written:
@@ -48,6 +52,14 @@ BACKENDS: dict[str, Writer] = {
     "python": written,  # of arrays NumPy writes better Python
     "c": _written_in_c,
 }
+
+
+class World(NamedTuple):
+    """Surroundings, and what was recorded in them; see `Compiled`."""
+
+    around: Surroundings
+    known: dict[Any, Replay | str]
+    quick: list[tuple[int, Callable[..., Tensor | None]]]
 
 
 class Compiled:
@@ -70,9 +82,9 @@ class Compiled:
         self.replays = self.recordings = 0
         self._around: Surroundings | None = None
         self._known: dict[Any, Replay | str] = {}  # by the form of the arguments: a record, or why there is none
-        self._quick: list[
-            tuple[int, Callable[..., Tensor | None]]
-        ] = []  # tried first: the last ones, as a loop has them
+        # of these, tried first: the last ones, as a loop has them
+        self._quick: list[tuple[int, Callable[..., Tensor | None]]] = []
+        self._worlds: list[World] = []  # other surroundings of late
         self._fruitless = self._passed_over = 0
         self._changing: str | None = None
         self._contents: list[int] = []  # of the arrays around it, before it was called to be recorded
@@ -145,32 +157,46 @@ class Compiled:
 
     def _resting(self) -> bool:
         """Whether so much was recorded in vain that this call is not looked at."""
-        if self._fruitless < PATIENCE:
+        if self._fruitless < PATIENCE and WORTH * (self.recordings - RECORDINGS - PATIENCE) <= self.replays:
             return False
         self._passed_over += 1
         if self._passed_over & (self._passed_over - 1) == 0:
             return False
-        self.why = f"{self._fruitless} recordings one after the other were of no use: {self._changing}"
+        of_no_use = self._fruitless >= PATIENCE
+        recordings = (
+            f"{self._fruitless} recordings one after the other were of no use"
+            if of_no_use
+            else f"{self.recordings} recordings for {self.replays} replays are not worth it"
+        )
+        self.why = f"{recordings}: {self._changing}"
         return True
 
     def _look_around(self) -> None:
-        """Forget what was recorded if something around the function is not what it was."""
+        """Take out what was recorded in these surroundings, and put away what was recorded in others."""
         before = self._around
-        if before is None or not before.same():
-            self._around = None
-            self._changing = ""
-            self._around = Surroundings(self.function)
-            self._contents = self._around.contents()
-            if before is not None and self._around.alike(before):
+        if before is not None and before.same():
+            return
+        if before is not None:
+            self._worlds = [World(before, self._known, self._quick), *self._worlds[: WORLDS - 2]]
+        for world in self._worlds:
+            if world.around.same():
+                self._worlds.remove(world)
+                self._around, self._known, self._quick = world
+                self._contents = world.around.contents()
                 return
-            changed = before is not None
-            self._known.clear()
-            self._quick = []
-            self._changing = (
-                "something around it, or a module's attribute, is another at each call"
-                if changed
-                else "its arguments are of another form, or another plain number, at each call"
-            )
+        self._around = None
+        self._changing = ""
+        self._around = Surroundings(self.function)
+        self._contents = self._around.contents()
+        if before is not None and self._around.alike(before):
+            del self._worlds[0]
+            return
+        self._known, self._quick = {}, []
+        self._changing = (
+            "its arguments are of another form, or another plain number, at each call"
+            if before is None
+            else "something around it, or a module's attribute, is another at each call"
+        )
 
     def _remember(self, replay: Replay, keywords: dict[str, Any]) -> None:
         """Try this one first from now on; its arguments all have places then."""

@@ -132,7 +132,7 @@ class Surroundings:
     def alike(self, other: Surroundings) -> bool:
         """Whether nothing differs but what modules remember of their calls, for `Module.calls()`."""
         mine, others = ([x for x in around._seen if not _of_calls(x)] for around in (self, other))
-        return len(mine) == len(others) and all(map(operator.is_, mine, others)) and not other._numbers
+        return len(mine) == len(others) and all(map(_agrees, mine, others)) and not other._numbers
 
     def unchanged(self) -> bool:
         """Whether all is what it was, but for what modules remember of their calls."""
@@ -465,9 +465,9 @@ def _written_out(looks: Sequence[tuple[str, Any]]) -> Callable[[], list[Any]]:
 
 
 def _asked(looks: Sequence[tuple[str, Any]], seen: Sequence[Any]) -> Callable[[], bool]:
-    """Whether these looks see the same objects again; a ValueError where there are more or fewer."""
+    """Whether these looks see the same objects and numbers again; a ValueError where there are more or fewer."""
     named, scope = _named(looks)
-    scope |= {"is_": operator.is_}
+    scope |= {"is_": operator.is_, "agrees": _agrees}
     lines, first = ["def same():"], 0
     for text, x in named.items():
         several = text.startswith("*")
@@ -475,15 +475,26 @@ def _asked(looks: Sequence[tuple[str, Any]], seen: Sequence[Any]) -> Callable[[]
         there = seen[first : first + len(names)]
         first += len(names)
         if not several:
-            lines.append(f"    if {text} is not {names[0]}: return False")
+            lines.append(f"    if {text} is not {names[0]} and not agrees({text}, {names[0]}): return False")
         elif len(names) <= UNROLLED:
             lines.append(f"    [{', '.join(f'v{name}' for name in names)}] = {text[1:]}")
-            lines += [f"    if v{name} is not {name}: return False" for name in names]
+            differ = "    if v{0} is not {0} and not agrees(v{0}, {0}): return False"
+            lines += [differ.format(name) for name in names]
         else:
             many, names, there = text[1:], [f"all_{first}"], [there]
-            lines.append(f"    if len({many}) != {len(x)} or not all(map(is_, {many}, {names[0]})): return False")
+            lines.append(f"    if len({many}) != {len(x)}: return False")
+            lines.append(
+                f"    if not all(map(is_, {many}, {names[0]})) and not all(map(agrees, {many}, {names[0]})): return False"
+            )
         scope.update(zip(names, there, strict=True))
     return emitter.compiled("same", [*lines, "    return True"], scope)
+
+
+def _agrees(now: Any, then: Any) -> bool:
+    """Whether it is the same object, or the same plain number or text: a float by its bits."""
+    if now is then or now.__class__ is not then.__class__ or now.__class__ not in PLAIN:
+        return now is then
+    return bool(now.hex() == then.hex() if now.__class__ is float else now == then)
 
 
 def _named(looks: Sequence[tuple[str, Any]]) -> tuple[dict[str, Any], dict[str, Any]]:

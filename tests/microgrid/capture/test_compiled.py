@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import itertools
+import pickle
 import random
 import threading
 import weakref
@@ -826,3 +827,58 @@ def test_gradients_serve_an_optimiser_as_one_array() -> None:
         step(rng.normal(size=(5, 3)))
         places.add(parameters[0].grad.__array_interface__["data"][0])
     assert len(places) <= 3
+
+
+# ------------------------------------------------------------------------------------ what comes back, and what does not
+
+
+def test_modes_that_take_turns_are_each_recorded_once() -> None:
+    model = nn.Sequential(nn.Linear(3, 4, rng=0), nn.Dropout(0.5, rng=1), nn.Linear(4, 1, rng=2))
+    step = mg.compile(lambda x: mg.mean(model(x) ** 2))
+    x = np.ones((2, 3))
+    evaluated = set()
+    for call in range(20):
+        model.train(call % 2 == 0)
+        loss = step(x).item()
+        if call % 2:
+            evaluated.add(loss)
+    assert (step.recordings, step.replays, step.why) == (2, 18, "")
+    assert len(evaluated) == 1
+
+
+def test_surroundings_that_come_back_are_known_again() -> None:
+    w, settings = mg.Tensor([2.0], requires_grad=True), {"rate": 1.0}
+    step = mg.compile(lambda x: mg.sum(w * x) * settings["rate"])
+    for rate in [1.0, 2.0, 3.0] * 4:
+        settings["rate"] = rate
+        assert step(np.ones(1)).item() == 2.0 * rate
+    assert (step.recordings, step.replays) == (3, 9)
+
+
+@pytest.mark.parametrize("number", [1.5, float("nan"), 10**20, "mean", True])
+def test_a_number_of_the_same_value_is_the_same_number(number: Any) -> None:
+    w, settings = mg.Tensor([2.0], requires_grad=True), {"number": number}
+    step = mg.compile(lambda x: mg.sum(w * x) * (3.0 if settings["number"] == number else 5.0))
+    for _ in range(5):
+        settings["number"] = pickle.loads(pickle.dumps(number))
+        step(np.ones(1))
+    assert (step.recordings, step.replays) == (1, 4)
+
+
+@pytest.mark.parametrize(("one", "other"), [(0.0, -0.0), (1, 1.0), (1, True)])
+def test_numbers_that_are_equal_and_not_the_same_are_told_apart(one: Any, other: Any) -> None:
+    w, settings = mg.Tensor([2.0], requires_grad=True), {"number": one}
+    step = mg.compile(lambda x: mg.sum(w * x) * (2.0 if repr(settings["number"]) == repr(one) else 3.0))
+    for number in [one, one, other, other]:
+        settings["number"] = number
+        assert step(np.ones(1)).item() == (4.0 if repr(number) == repr(one) else 6.0)
+
+
+def test_more_forms_than_are_kept_are_not_recorded_for_ever() -> None:
+    w = mg.Tensor([2.0], requires_grad=True)
+    step = mg.compile(lambda x: mg.sum(w * x))
+    for call in range(400):
+        n = 1 + call % 20
+        assert step(np.ones(n)).item() == 2.0 * n
+    assert step.recordings < 40
+    assert "not worth it" in step.why or "of no use" in step.why or not step.why
