@@ -42,8 +42,8 @@ class Code:
     def __neg__(self) -> Code:
         return type(self)(f"(-{self.text})")
 
-    def __and__(self, other: Any) -> Code:
-        return type(self)(f"({self.text} {self.both} {_text(other)})")
+    def __and__(self, other: Any) -> Any:
+        return False if other is False else type(self)(f"({self.text} {self.both} {_text(other)})")
 
     def __or__(self, other: Any) -> Code:
         return type(self)(f"({self.text} {self.either} {_text(other)})")
@@ -52,6 +52,8 @@ class Code:
     def where(cls, c: Any, x: Any, y: Any) -> Code:
         """A choice: of floats, a conditional expression, whose branches are floats either way."""
         x, y = (_text(float(branch) if isinstance(branch, int) else branch) for branch in (x, y))
+        if c is False:
+            return cls(y)
         return cls(f"({x} if {_text(c)} else {y})")
 
     def __bool__(self) -> bool:

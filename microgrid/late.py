@@ -40,7 +40,9 @@ def attributes(package: str, table: Mapping[str, str]) -> tuple[Callable[[str], 
         if name not in homes:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         home = f"{package}.{homes[name]}"
-        module = debugging.unseen(lambda: importlib.import_module(home))  # by a debugger that was attached meanwhile
+        module = debugging.unseen(
+            lambda: importlib.import_module(home)
+        )  # a debugger attached since does not step into it
         members[name] = found = module if name == homes[name] else getattr(module, name)
         return found
 

@@ -174,7 +174,7 @@ def _run_arrays(root: Any, gradients: dict[Any, Any]) -> list[Any] | None:
         if special:
             return [node, *(other for _, other in waiting)] if users else None
     if node._number <= stale.last.write and not users:
-        return None  # data was written to since the oldest operation: the general walk looks at each edge
+        return None  # data was written to since the last, the oldest operation: the general walk looks at each edge
     _keep(gradients)
     return []
 

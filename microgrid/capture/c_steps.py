@@ -323,7 +323,7 @@ def _transpose(p: Steps, x: Traced, **words: Any) -> Traced:
 
 SIMPLER: dict[str, Callable[..., Traced]] = {
     "sum": _sum, "sum_to": _sum_to, "matmul": _matmul, "softmax": _softmax, "log_softmax": _log_softmax,
-    "logsumexp": _logsumexp, "matrix_transpose": _transpose,
+    "logsumexp": _logsumexp,
 }  # fmt: skip
 
 

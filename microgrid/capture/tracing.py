@@ -36,7 +36,7 @@ UFUNCS: dict[str, Any] = {
     "logical_or": np.logical_or, "square": np.square, "reciprocal": np.reciprocal,
 }  # fmt: skip
 # what may be, at one run or another, a window on the memory of its argument
-VIEWS = {"reshape", "transpose", "index", "matrix_transpose", "broadcast_to", "sum_to", "flip", "einsum", "window"}
+VIEWS = {"reshape", "transpose", "index", "broadcast_to", "sum_to", "flip", "einsum", "window"}
 
 
 class Program:
@@ -107,7 +107,7 @@ class Traced:
     ndim = property(lambda self: self.number.ndim)
     size = property(lambda self: self.number.size)
     T = property(lambda self: self.transpose(range(self.ndim)[::-1]))
-    mT = property(lambda self: self.program.call("matrix_transpose", self))
+    mT = property(lambda self: self.transpose((*range(self.ndim - 2), self.ndim - 1, self.ndim - 2)))
 
     def reshape(self, shape: Any) -> Traced:
         """The numbers in another shape."""
@@ -211,7 +211,6 @@ FUNCTIONS: dict[str, Any] = {
     "matmul": np.matmul,
     "reshape": lambda x, *, shape: x.reshape(shape),
     "transpose": lambda x, *, axes: x.transpose(axes),
-    "matrix_transpose": lambda x: x.mT,
     "index": lambda x, *, at: x[at],
     "astype": lambda x, *, dtype: x.astype(dtype),
     "ones": np.ones,

@@ -34,7 +34,8 @@ class Row:
     Parameters
     ----------
     parameters : sequence of Tensor
-        Of one precision, at least two, and small, or they are never gathered.
+        Of one precision, at least two, and small; else they are gathered only where their gradients stand in a row
+        already, as those of a replayed step do.
 
     Attributes
     ----------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import itertools
+import linecache
 import pickle
 import random
 import threading
@@ -505,8 +506,8 @@ def test_shapes_that_change_each_call_are_bounded() -> None:
 # --------------------------------------------------------------------------------------------------------- as a tool
 
 
-def test_the_source_can_be_read_and_stepped() -> None:
-    """It names the user's lines, and debuggers find it."""
+def test_the_source_can_be_read() -> None:
+    """It names the user's lines, and debuggers and tracebacks find it."""
     x = leaf()
     step = mg.compile(lambda x: mg.sum(mg.sigmoid(x)))
     step(x)
@@ -516,6 +517,7 @@ def test_the_source_can_be_read_and_stepped() -> None:
     assert step.source.count("exp(") == 1  # the value's, which the derivative shares
     assert repr(step) == "<compiled <lambda>: 0 replays, 1 recordings>"
     compile(step.source, "x", "exec")
+    assert any("".join(entry[2]) == step.source for name, entry in linecache.cache.items() if "replay" in name)
 
 
 def test_threads_share_a_compiled_function() -> None:
