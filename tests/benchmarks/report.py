@@ -99,9 +99,11 @@ def goals(results: Results) -> str:
         bound = f"{'>=' if goal.more else '<='} {_short(goal.must)}"
         lines.append(f"  {goal.what:60} {bound:>8} {stretch:>8} {shown:>9}  {goal.verdict(reached)}")
     verdicts = [goal.verdict(goal.reached(results)) for goal in GOALS]
-    met = sum(verdict.endswith("met") for verdict in verdicts)
+    measured = [verdict for verdict in verdicts if verdict != "not measured"]
+    met = [verdict for verdict in measured if verdict.endswith("met")]
     lines.append(
-        f"  {met} of {len(GOALS)} met, {sum(verdict == 'stretch met' for verdict in verdicts)} of them to the stretch"
+        f"  {len(met)} of {len(measured)} met, {met.count('stretch met')} of them to the stretch; "
+        f"{len(GOALS) - len(measured)} not measured"
     )
     return "\n".join(lines)
 
