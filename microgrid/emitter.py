@@ -77,8 +77,10 @@ class ArrayCode(Code):
         x, y = self.text, _text(other)
         if not (re.fullmatch(r"[\w.]+", x) and re.fullmatch(r"[\w.]+", y)):  # what is computed is written once
             return type(self)(f"({x} @ {y})")
-        # of two matrices `dot` is the same product, and at times several times as quick
-        matrices = f"{x}.__class__ is {y}.__class__ is ndarray and {x}.ndim == {y}.ndim == 2"
+        # of two matrices `dot` is the same product, and at times several times as quick; of one number it skips zeros
+        matrices = (
+            f"{x}.__class__ is {y}.__class__ is ndarray and {x}.ndim == {y}.ndim == 2 and {x}.size > 1 < {y}.size"
+        )
         return type(self)(f"({x}.dot({y}) if {matrices} else {x} @ {y})")
 
     @classmethod

@@ -187,6 +187,10 @@ class detect_anomaly(Mode):
     def __init__(self, check_nan: bool = True, check_inf: bool = True) -> None:
         self._setting = (check_nan, check_inf)
 
+    def __enter__(self) -> None:
+        look("detect_anomaly()")  # it looks at every number
+        super().__enter__()
+
 
 class LookedError(BaseException):
     """Ends a call that is recorded, where it does what no record can repeat, and before it does so.

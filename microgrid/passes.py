@@ -45,10 +45,11 @@ def written_share(rule: type[Rule], x: str, wrt: Callable[..., Any], code: type[
 def share_of_arrays(rule: type[Rule], x: str, wrt: Callable[..., Any]) -> str:
     """A derivative of arrays written out; where matrices are multiplied, for matrices and for all that is none."""
     general, matrices = (written_share(rule, x, wrt, code) for code in (ArrayCode, MatrixCode))
-    if ".dot(" not in matrices:
+    if ".dot(" not in matrices or ".dot(" in general:
         return general
-    dimensions = [f"{name}.ndim" for name in ("g", "z", *rule.inputs) if re.search(rf"\b{name}\b", matrices)]
-    return f"{matrices} if {' == '.join(dimensions)} == 2 else {general}"
+    names = [name for name in ("g", "z", *rule.inputs) if re.search(rf"\b{name}\b", matrices)]
+    alike = " and ".join(f"{name}.ndim == 2 and {name}.size > 1" for name in names)
+    return f"{matrices} if {alike} else {general}"
 
 
 # Hands the gradient g of a node on to its inputs: pull(node, g, gradients, waiting). An input that has its first share

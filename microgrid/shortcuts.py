@@ -79,7 +79,7 @@ def emit_operator(
             "    kind = other.__class__",
             f"    if kind is Value: {other} = other._data",
             f"    elif kind is float or kind is int: {other} = other",
-            f"    elif kind in stand_ins and special.count: {other} = other.number",
+            f"    elif kind in stand_ins and special.count and other.number.__class__ in PLAIN: {other} = other.number",
             f"    else: return {elsewhere}",
             f"    if not self.requires_grad and (kind is not Value or not other.requires_grad): return {elsewhere}",
         ]
@@ -272,6 +272,7 @@ def emit_joining_of(rule: type[Rule], length: int) -> Callable[..., Any]:
             f"    elif {x}.__class__ is not float and {x}.__class__ is not int:",
             f"        if not ({x}.__class__ in stand_ins and special.count): return NotImplemented",
             f"        {x} = {x}.number",
+            f"        if {x}.__class__ not in PLAIN: return NotImplemented",
         ]
     lines += [
         f"    try: z = {expression}",
@@ -295,7 +296,7 @@ def emit_joining_any(rule: type[Rule]) -> Callable[..., Any]:
         "            numbers.append(x._data)",
         "            recorded = recorded or x.requires_grad",
         "        elif kind is float or kind is int: numbers.append(x)",
-        "        elif kind in stand_ins and special.count: numbers.append(x.number)",
+        "        elif kind in stand_ins and special.count and x.number.__class__ in PLAIN: numbers.append(x.number)",
         "        else: return NotImplemented",
         "    if not recorded: return NotImplemented",
         "    try: z = value(*numbers)",
@@ -340,7 +341,7 @@ def float_code() -> dict[str, Any]:
         "Value": kinds.float_kind.face, "new": object.__new__, "next_number": next_number, "special": modes.special,
         "sites": sites.switch, "getframe": sys._getframe, "user_frame": sites.user_frame, "caller": sites.caller,
         "MARK": sites.MARK, "NO_PARAMETERS": NO_PARAMETERS, "only_recording": modes.only_recording,
-        "stand_ins": stand_ins,
+        "stand_ins": stand_ins, "PLAIN": {float, int},
     }  # fmt: skip
 
 

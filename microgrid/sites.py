@@ -105,7 +105,7 @@ class _Caller(threading.local):
 
 
 caller = _Caller()
-users_faces: set[type] = set()  # the user's subclasses of Tensor: their methods are called from within machinery
+users_faces: set[type] = set()  # the user's subclasses of nodes: their methods are called from within machinery
 
 
 def user_frame(frame: FrameType) -> FrameType:

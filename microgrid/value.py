@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -98,12 +99,11 @@ class Value(Node):
             self._write(data)
 
     def _write(self, data: Any) -> None:
+        modes.look("writing data")  # first: of a stand-in it would be an error, which the user may catch
         number = data if data.__class__ is float else _number(data, "Value.data")
         if number.__class__ is not float and not isinstance(self, GeneralValue):
             kind = type(number).__name__
             raise TypeError(f"Value.data: this Value holds a float, got a {kind}: make a new Value, at {sites.here()}")
-        if special.count:
-            modes.look("writing data")
         self._data = number
         self._renew()
 
@@ -256,6 +256,11 @@ class Value(Node):
     __array_function__ = numpy_protocol.on_function
 
     # ------------------------------------------------------------------ what the graph asks
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        if sites.MARK not in sys._getframe(1).f_globals:
+            sites.users_faces.add(cls)
 
     def _wrap(self, number: Any) -> Value:
         return Value._new(number, False) if isinstance(number, float) else GeneralValue._new(number, False)

@@ -51,7 +51,7 @@ from nn import layers as arrays
 from nn.closed_form import stack
 from nn.containers import Sequential
 from nn.init import Rng, generator
-from nn.module import Called, Module as ArrayModule, Parameter, leaves, walk
+from nn.module import Called, Module as ArrayModule, Parameter, apart, leaves, walk
 from nn.targets import check_count
 
 __microgrid_machinery__ = True
@@ -205,8 +205,8 @@ class Neuron(Module):
             z = mg.dot([self.b, *self.w], [1.0, *xs])
         if not self.nonlin:
             return z
-        g = self.activation
-        return g.forward(z) if g._ours else g(z)  # of a user's own the nodes are made on the user's lines
+        g = self.activation  # of a user's own the nodes are made on the user's lines
+        return g.forward(z) if g.__class__.forward is g._ours else g(z)
 
     def _inputs(self, x: Any) -> list[Any]:
         if x.__class__ is list and len(x) == len(self.w) and x[0].__class__ in PLAIN:
@@ -219,7 +219,7 @@ class Neuron(Module):
             )
         if isinstance(x, np.ndarray):
             x = x.tolist()  # Python's floats, on which a Value is quick
-        xs = list(x) if isinstance(x, Iterable) and shape != () else [x]
+        xs = apart(list, x) if isinstance(x, Iterable) and shape != () else [x]
         if isinstance(x, str | dict | set) or (xs and isinstance(xs[0], list | tuple | str | np.ndarray)):
             raise TypeError(f"{self!r}: got {x!r:.60}, expected numbers or Values, at {mg.sites.here()}")
         if len(xs) != len(self.w):
@@ -288,7 +288,7 @@ class Layer(Module):
 
     def forward(self, x: Any) -> Any:
         """n numbers or Values to a list of Values, or to the one Value."""
-        x = list(x) if isinstance(x, Iterator) else x  # each neuron reads it
+        x = apart(list, x) if isinstance(x, Iterator) else x  # each neuron reads it
         out = [neuron(x) for neuron in self.neurons]
         if self.activation is not None:
             out = OF_LAYERS[type(self.activation)](out)

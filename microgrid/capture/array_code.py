@@ -242,7 +242,7 @@ class ArrayWriter:
             word = SPOKEN.get(x, f"n_{x!r}".translate(LETTERS)) if str(x) != "-0.0" else "minus_zero"
             name = word + _suffix(dtype)
             if shape and function in ("maximum", "minimum"):  # which are quick with arrays of one shape alone
-                name += f"_{'_'.join(map(str, shape))}"
+                name += f"_of_{'_'.join(map(str, shape))}"
             else:
                 shape = ()
             self.scope[name] = np.full(shape, x, dtype)
@@ -260,8 +260,8 @@ class ArrayWriter:
         if summed:
             return summed
         given, named = [self.text(x) for x in arguments], {word: self.text(x) for word, x in words}
-        if function == "matmul" and number.ndim and all(np.ndim(_number(x)) in (1, 2) for x in arguments):
-            # the method: NumPy's function asks first whether an argument overrides it
+        if function == "matmul" and number.ndim and all(x.ndim in (1, 2) and x.size > 1 for x in arguments):
+            # the method: the function asks first whether an argument overrides it; of one number it leaves out 0 inf
             return f"{given[0]}.dot({', '.join([given[1], *self.buffer(line, ())])})"
         if function in INTO and number.ndim:
             self.scope |= {name: getattr(np, name) for name in ("add", "copyto", "bincount", "concatenate")}

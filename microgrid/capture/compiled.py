@@ -290,7 +290,8 @@ def compile(function: Any = None, *, backend: str | None = None) -> Any:
     whether modules are in training mode, belong to the record: another value is recorded anew. The losses of `nn` check
     their targets at replays too, and `nn.Dropout` draws. What a function does besides, printing say, happens when it is
     recorded (three times) and is not repeated. Libraries are taken not to change: a function of theirs that is replaced
-    between two calls is not seen. Under a debugger the function runs as it is written, on your lines. Everything that is computed is computed as the engine computes it, to
+    between two calls is not seen. Under a debugger the function runs as it is written, on your lines.
+    Everything that is computed is computed as the engine computes it, to
     the last few units of the last place: sums may be added up in another order.
 
     Of a function that gives a Value the numbers among the arguments, in lists too, are inputs: others need no new

@@ -168,8 +168,14 @@ def formula_of(order: Sequence[Node], born: int, arguments: Iterable[Node]) -> F
 def _check(node: Node) -> None:
     if not isinstance(node, Value):
         raise CannotCaptureError(f"a Tensor takes part in it: {node._written()}")
-    if node._extra is not None and not node._extra.keys() <= {"name"}:
+    if marked(node):
         raise CannotCaptureError(f"a Value of it has a hook, or was written to: {node._written()}")
+
+
+def marked(node: Any) -> bool:
+    """Whether it has a hook, a breakpoint or another mark that only the engine minds."""
+    extra = node._extra
+    return bool(extra) and (bool(extra.get("hooks")) or not extra.keys() <= {"name", "hooks"})
 
 
 def check_twins(record: Sequence[Node], plain: Sequence[Node], twins: dict[Node, Node]) -> None:

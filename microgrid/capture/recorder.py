@@ -305,19 +305,24 @@ class _Emitter:
     ) -> None:
         self.args, self.function, self.targets = args, function, targets
         self._sources, self._source_of = recorder.sources, recorder.source_of
+        self.loss = "loss.copy()" if recorder.loss.ndim else "loss"  # a part of what is handed out again is no Tensor's
 
     def emitted(self, early: Sequence[Check], late: Sequence[Check]) -> Callable[..., Any]:
         args = self.args
         scope: dict[str, Any] = {
             "function": self.function, "quiet": kinds._quiet, "just": kinds._just, "new": Tensor._new,
         }  # fmt: skip
-        conditions, arrays, after = list[str](), list[str](), list[str]()
+        conditions, arrays, made, after = list[str](), list[str](), list[str](), list[str]()
         for place, x in enumerate(args):
             conditions += _conditions_of_argument(f"x{place}", x, scope)
+        checked = {id(x) for check in early for x in check.inputs if isinstance(x, (Node, np.ndarray))}
+        of_checked = set[int]()
         for i, source in enumerate(self._sources):
             name = f"w{i}"
             if isinstance(source, Node) and source.rule is prepare:
-                arrays.append(f"a{i} = {self._prepared(source, i, scope)}")
+                waits = not (checked | of_checked).isdisjoint(map(id, source.inputs))
+                of_checked |= {id(source)} if waits else set()
+                (made if waits else arrays).append(f"a{i} = {self._prepared(source, i, scope)}")
                 continue
             if isinstance(source, int):
                 name = f"x{source}"
@@ -326,8 +331,10 @@ class _Emitter:
                 conditions += _conditions_of_leaf(name, source, scope)
             x = args[source] if isinstance(source, int) else source
             arrays.append(f"a{i} = {name}" if isinstance(x, np.ndarray) else f"a{i} = {name}._data")
-        for k, check in enumerate(early):
-            arrays += self._checked(check, k, scope)
+        for k, check in enumerate(early):  # before anything is made of what is checked
+            waits = not of_checked.isdisjoint(map(id, check.inputs))
+            (made if waits else arrays).append(self._checked(check, k, scope))
+        arrays += made
         gradients = [f"g{i}" for i in range(len(self.targets))]
         computed = [f"c{i}" for i in range(sum(isinstance(x, Node) for check in late for x in check.inputs))]
         for target, gradient in zip(self.targets, gradients, strict=True):
@@ -349,9 +356,10 @@ class _Emitter:
             "    quiet.run = just",
             f"    try: {', '.join(['loss', *gradients, *computed])}, = "
             f"run({', '.join(['function', *(f'a{i}' for i in range(len(self._sources)))])})",
+            "    except ValueError: return None",  # somebody made read-only what is handed out again
             "    finally: quiet.run = run",
             *(f"    {line}" for line in after),
-            "    return new(loss, False)",
+            f"    return new({self.loss}, False)",
         ]
         return emitter.compiled("fitting", lines, scope)
 
@@ -370,13 +378,13 @@ class _Emitter:
         scope[name] = x
         return name
 
-    def _checked(self, check: Check, k: int, scope: dict[str, Any]) -> list[str]:
+    def _checked(self, check: Check, k: int, scope: dict[str, Any]) -> str:
         """A check of what goes in: done again where it is another array, or one that can be written to."""
         inputs = [self._array(x, f"k{k}", scope) for x in check.inputs]
         scope[f"check{k}"] = Passed(check)
         source = self._sources[int(inputs[0][1:])] if inputs[0].startswith("a") else None
         owner = f"x{source}" if isinstance(source, int) else "None" if source is None else f"w{inputs[0][1:]}"
-        return [f"if check{k}.array() is not {inputs[0]}: check{k}({owner}, {', '.join(inputs)})"]
+        return f"if check{k}.array() is not {inputs[0]}: check{k}({owner}, {', '.join(inputs)})"
 
 
 class Passed:

@@ -14,8 +14,10 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, cast
 
+import numpy as np
+
 from microgrid import modes, sites, stale
-from microgrid.capture.formula import Formula, check_twins, formula_of
+from microgrid.capture.formula import Formula, check_twins, formula_of, marked
 from microgrid.capture.levels import written_by_levels
 from microgrid.capture.recorder import CannotCaptureError
 from microgrid.capture.stand_ins import Arguments, Looks, StandIns, reader_of
@@ -85,7 +87,7 @@ class _Replay:
 
     def _write_out(self) -> None:
         """What each replay does around the function, without a loop: there may be many leaves."""
-        scope: dict[str, Any] = {"marked": _marked}
+        scope: dict[str, Any] = {"marked": marked}
         names: dict[Any, str] = {}
         for i, x in enumerate(self.leaves):
             names[x] = f"values[{x}]" if x.__class__ is int else f"w{i}"
@@ -105,7 +107,7 @@ class _Replay:
 
     def fits(self, given: Arguments) -> bool:
         """Whether what is around the function, the leaves there and the numbers looked at are what they were."""
-        return not (given.values and any(map(_marked, given.values))) and self.stands(given.numbers)
+        return not (given.values and any(map(marked, given.values))) and self.stands(given.numbers)
 
     def stands(self, numbers: list[Any]) -> bool:
         """The same, of arguments without Values."""
@@ -161,12 +163,6 @@ def _passed(loss: Any, order: Sequence[Node]) -> dict[Any, Any]:
 
 def _unread(args: tuple[Any, ...]) -> None:
     """Where no code of their own reads arguments."""
-
-
-def _marked(leaf: Any) -> bool:
-    """Whether it has a hook, a breakpoint or another mark that only the engine minds."""
-    extra = leaf._extra
-    return bool(extra) and (bool(extra.get("hooks")) or not extra.keys() <= {"name", "hooks"})
 
 
 def _told_apart(x: Any) -> Any:
@@ -302,7 +298,7 @@ class Scalars:
         """Whether a record of this call can be made at all."""
         if modes.special.count or not isinstance(loss, Value) or not loss.requires_grad or not given.exact:
             return False
-        if any(x.rule is not None or _marked(x) for x in given.values):
+        if any(x.rule is not None or marked(x) for x in given.values):
             self.owner.why = "it was given a Value with a history, or with a hook"
             return False
         return True
@@ -373,7 +369,8 @@ def _formula(
     named = {name: stand_ins.of(x) for name, x in keywords.items()}
     writes, born, going_on = stale.last.write, next_number(), modes.recording()
     try:
-        with around.seen_through() as looked, undrawn(around.generators), going_on, modes.enable_grad():
+        quiet = np.errstate(all="ignore")  # what there is to warn of, the plain call has warned of
+        with around.seen_through() as looked, undrawn(around.generators), quiet, going_on, modes.enable_grad():
             loss = function(*positional, **named)
         around.watch_numbers(looked, ())
     except TooMuchError as error:

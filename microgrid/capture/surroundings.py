@@ -482,10 +482,8 @@ def _asked(looks: Sequence[tuple[str, Any]], seen: Sequence[Any]) -> Callable[[]
             lines += [differ.format(name) for name in names]
         else:
             many, names, there = text[1:], [f"all_{first}"], [there]
-            lines.append(f"    if len({many}) != {len(x)}: return False")
-            lines.append(
-                f"    if not all(map(is_, {many}, {names[0]})) and not all(map(agrees, {many}, {names[0]})): return False"
-            )
+            alike = [f"all(map({compare}, {many}, {names[0]}))" for compare in ("is_", "agrees")]
+            lines.append(f"    if len({many}) != {len(x)} or not ({' or '.join(alike)}): return False")
         scope.update(zip(names, there, strict=True))
     return emitter.compiled("same", [*lines, "    return True"], scope)
 

@@ -765,3 +765,18 @@ def test_what_a_signal_raises_ends_a_pass() -> None:
     finally:
         sys.setprofile(before)
     assert x.grad.tolist() == np.exp([1.0, 2.0]).tolist()
+
+
+@pytest.mark.parametrize("number", [0.0, np.inf, np.nan])
+@pytest.mark.parametrize("product", [lambda x, w: x @ w.T, lambda x, w: mg.linear(x, w, np.zeros(len(w)))])
+def test_a_product_with_one_number_leaves_nothing_out(number: float, product: Any) -> None:
+    """0 inf is nan, whatever the shapes: NumPy's `dot` skips zeros where an operand holds one number."""
+    for x, w in (([[number]], [[np.inf], [1.0], [0.0]]), ([[np.inf], [1.0], [0.0]], [[number]])):
+        a, b = (mg.Tensor(given, requires_grad=True) for given in (x, w))
+        z = product(a, b)
+        mg.sum(z).backward()
+        ones = np.ones((len(x), len(w)))
+        with np.errstate(invalid="ignore"):
+            np.testing.assert_array_equal(z._data, np.multiply(np.asarray(x), np.asarray(w).T))
+            np.testing.assert_array_equal(a.grad, np.matmul(ones, np.asarray(w)))
+            np.testing.assert_array_equal(b.grad, np.matmul(ones.T, np.asarray(x)))

@@ -135,12 +135,13 @@ def test_every_layer(layers: Any, criterion: Any, output: str, target: Any) -> N
     ("criterion", "output", "good", "bad", "message"),
     [
         (nn.CrossEntropyLoss(), "identity", [0, 1, 2], [0, 3, 1], "holds the class 3"),
+        (nn.CrossEntropyLoss(WEIGHTS), "identity", [0, 1, 2], [0, 3, 1], "holds the class 3"),
         (nn.NLLLoss(), "log_softmax", [0, 1, 2], [0, -1, 1], "holds the class -1"),
         (nn.BCEWithLogitsLoss(), "identity", np.eye(3), np.eye(3) * 2, "expected labels in"),
         (nn.MSELoss(), "identity", np.eye(3), np.eye(3) * np.nan, "expected finite numbers"),
         (nn.CrossEntropyLoss(), "identity", np.eye(3), -np.eye(3), "other y >= 0"),
     ],
-    ids=["classes", "nll", "labels", "finite", "shares"],
+    ids=["classes", "classes, weighted", "nll", "labels", "finite", "shares"],
 )
 def test_a_wrong_label_is_refused_at_a_replay(criterion: Any, output: str, good: Any, bad: Any, message: str) -> None:
     """As in the engine, and no gradient is stored; after it things go on."""
@@ -162,6 +163,20 @@ def test_a_wrong_label_is_refused_at_a_replay(criterion: Any, output: str, good:
     array[...] = bad
     with pytest.raises(ValueError, match=message):
         step(x, array)
+
+
+def test_a_mask_is_drawn_before_a_label_is_refused() -> None:
+    """As in the engine: random numbers go on from the same place after it."""
+    x, y = np.ones((3, 4)), np.array([0, 1, 2])
+    losses = []
+    for change in (lambda f: f, mg.compile):
+        model = nn.Sequential(nn.Dropout(0.5, rng=np.random.default_rng(0)), nn.Linear(4, K, rng=1))
+        step = change(lambda x, y, model=model: nn.CrossEntropyLoss(WEIGHTS)(model(x), y))
+        losses.append([step(x, y).item() for _ in range(3)])
+        with pytest.raises(ValueError, match="holds the class 3"):
+            step(x, y + 1)
+        losses[-1].append(step(x, y).item())
+    assert losses[0] == pytest.approx(losses[1], rel=1e-13)
 
 
 def test_what_a_loss_asks_of_predictions_is_asked_at_replays() -> None:

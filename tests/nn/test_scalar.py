@@ -586,3 +586,66 @@ def test_every_stack_and_every_layer_turns_into_the_other_by_its_method() -> Non
     layer = nn.scalar.Layer(2, 3, activation="tanh", rng=0)
     assert layer.to_array(np.float32).layers[0].weight.dtype == np.float32
     assert layer.to_array()(mg.Tensor(x)).tolist() == pytest.approx([a.data for a in layer(x)], rel=1e-14)
+
+
+def lines_of(y: mg.Value) -> set[str]:
+    return {x.site.text.partition("  # ")[2] for x in mg.topological_order(y) if x.rule and x.site}
+
+
+class Reading:
+    """A sample that is computed when it is asked for."""
+
+    def __init__(self, *xs: mg.Value) -> None:
+        self.xs = xs
+
+    def __iter__(self) -> Any:
+        for x in self.xs:
+            yield mg.clip(x, -1, 1)  # the sample
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_what_a_sample_computes_of_itself_has_its_own_lines(fused: bool) -> None:
+    sample = Reading(mg.Value(0.5), mg.Value(-0.5))
+    model = scalar.MLP(2, [2, 1], rng=0, fused=fused)
+    assert lines_of(model(sample)) == {"the sample", ""}
+    assert lines_of(model(iter(sample))) == {"the sample", ""}
+
+
+def test_an_activation_with_a_forward_of_the_users_has_its_own_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = nn.Tanh.forward
+    monkeypatch.setattr(nn.Tanh, "forward", lambda module, x: ours(module, mg.leaky_relu(x)))  # the patch
+    y = scalar.Neuron(2, activation="tanh", rng=0)([1.0, 2.0])  # the call
+    assert lines_of(y) == {"the patch", "the call"}
+    assert y.site is not None
+    assert all("the patch" in x.site.text for x in (y, *y._prev) if x.site)
+
+
+def test_what_an_operator_of_the_users_computes_has_its_own_lines() -> None:
+    class Clipped(mg.Value):
+        def __mul__(self, other: Any) -> Any:
+            return mg.clip(super().__mul__(other), -1, 1)  # the operator
+
+        __rmul__ = __mul__
+
+    try:
+        y = scalar.Neuron(2, rng=0)([Clipped(1.0), Clipped(2.0)])  # the call
+    finally:
+        mg.sites.users_faces.discard(Clipped)
+    ops = [(x._op, x.site.text.partition("  # ")[2]) for x in mg.topological_order(y) if x.rule and x.site]
+    assert ops == [*[("*", "the operator"), ("clip", "the operator"), ("+", "the call")] * 2, ("ReLU", "the call")]
+
+
+def test_a_subclass_of_value_takes_keywords_for_its_other_bases() -> None:
+    class Base:
+        def __init_subclass__(cls, unit: str = "", **keywords: Any) -> None:
+            super().__init_subclass__(**keywords)
+            cls.unit = unit
+
+    class Metres(Base, mg.Value, unit="m"):
+        pass
+
+    class Feet(mg.Value, Base, unit="ft"):
+        pass
+
+    mg.sites.users_faces.difference_update((Metres, Feet))
+    assert (Metres.unit, Feet.unit) == ("m", "ft")

@@ -133,6 +133,36 @@ def test_plain_numbers(function: str, plain: float) -> None:
     runs(make, np.arange(4.0), np.array([2.0, -0.0, 0.0, -3.0]))
 
 
+@pytest.mark.parametrize(("whole", "broken"), [(3, 3.5), (1, 1.5), (-2, -2.5)])
+def test_plain_numbers_of_all_shapes_are_told_apart(whole: int, broken: float) -> None:
+    """3 as an array of shape (5,) or (5, 3), and 3.5 as one of shape () or (3,)."""
+
+    def make(program: Program, x: Traced) -> list[Traced]:
+        row = x[0]
+        return [
+            *(program.call("maximum", y, plain) for y in (x, row, x[:, 0]) for plain in (whole, broken)),
+            *(program.call("multiply", y, plain) for y in (x, row) for plain in (whole, broken)),
+        ]
+
+    runs(make, special().reshape(4, 3)[[0, 1, 2, 3, 0]], np.full((5, 3), whole + 0.25))
+
+
+@pytest.mark.parametrize(
+    "shapes", [((1, 1), (1, 4)), ((4, 1), (1, 1)), ((1,), (1, 4)), ((4, 1), (1,)), ((4, 1), (1, 4))]
+)
+@pytest.mark.parametrize(("first", "second"), [(0.0, np.inf), (np.nan, 0.0), (0.0, np.nan), (2.0, -3.0)])
+def test_a_product_with_one_number_leaves_nothing_out(shapes: Any, first: float, second: float) -> None:
+    """0 times inf is nan, which `ndarray.dot` passes over where one of the two is a single number."""
+
+    def make(program: Program, x: Traced) -> list[Traced]:
+        a, b = (
+            program.call("multiply", program.call("broadcast_to", x[i], shape=s), 1.0) for i, s in enumerate(shapes)
+        )
+        return [program.call("matmul", a, b), program.call("negative", program.call("matmul", a, b))]
+
+    runs(make, np.array([1.0, 1.0]), np.array([first, second]))
+
+
 @pytest.mark.parametrize("shape", [(1,), (1, 1), ()])
 @pytest.mark.parametrize("function", sorted({*UFUNCS} & {"add", "subtract", "multiply", "maximum", "less"}))
 def test_an_array_of_one_number_is_stretched(shape: tuple[int, ...], function: str) -> None:

@@ -205,6 +205,23 @@ def test_gradients_are_owned() -> None:
     assert step.replays == 3
 
 
+def test_what_was_made_read_only_is_left_alone() -> None:
+    """A gradient by its user, a loss with axes by one that takes it as labels: each call is right all the same."""
+    w = leaf((3,))
+    step = mg.compile(lambda x: mg.sum(w * x, keepdims=True))
+    for k in range(6):
+        w.grad = None
+        loss = step(np.full(3, float(k)))
+        assert np.array_equal(w.grad, [k, k, k])
+        assert loss.item() == pytest.approx(k * w.detach().numpy().sum())
+        if k % 2:
+            w.grad.flags.writeable = False
+        else:
+            loss._data.flags.writeable = False
+        del loss
+    assert step.replays > 1
+
+
 # ------------------------------------------------------------------------------- what a record depends on, and what not
 
 
@@ -831,7 +848,7 @@ def test_gradients_serve_an_optimiser_as_one_array() -> None:
     assert len(places) <= 3
 
 
-# ------------------------------------------------------------------------------------ what comes back, and what does not
+# ----------------------------------------------------------------------------------- what comes back, and what does not
 
 
 def test_modes_that_take_turns_are_each_recorded_once() -> None:

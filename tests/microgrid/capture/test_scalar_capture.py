@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import math
 import random
@@ -924,3 +925,77 @@ def test_no_number_but_the_engines(make: Any, arguments: list[Any], backend: str
             seen.append((loss.item(), w.grad))
         found.append(seen)
     np.testing.assert_allclose(found[0], found[1], rtol=1e-12)
+
+
+def test_a_write_that_fails_of_a_stand_in_alone_is_in_no_record() -> None:
+    """A function that catches errors, and writes an argument to data: the data it reads is what it wrote."""
+    p, w = mg.Value(1.0), mg.Value(2.0)
+
+    def loss(x: float) -> Any:
+        with contextlib.suppress(TypeError):
+            p.data = x
+        return w * x * p
+
+    step = mg.compile(loss)
+    assert [step(x).item() for x in (1.0, 2.0, 3.0, 4.0)] == [2.0, 8.0, 18.0, 32.0]
+    assert "writing data" in step.why
+
+
+def test_a_derivative_may_call_a_compiled_function_of_the_same_leaves() -> None:
+    """The shares that a pass has gathered so far stay what they are."""
+    w = mg.Value(2.0)
+    step = mg.compile(lambda x: w * w * x)
+
+    class Calling(mg.Rule):
+        def value(x):
+            return x * 1.0
+
+        def wrt_x(g, z, x):
+            step(x)
+            return g
+
+    for calls in range(4):  # recorded in the first, replayed in the others
+        w.grad = None
+        (Calling(w * 3.0) + w).backward()
+        assert w.grad == (3.0 + 1.0) + 2 * 2.0 * 6.0
+        assert step.replays == calls
+
+
+def test_a_leaf_whose_hook_was_removed_is_recorded() -> None:
+    w = mg.Value(2.0)
+    w.register_hook(lambda g: g).remove()
+    step = mg.compile(lambda x: w * x)
+    assert [step(x).item() for x in (1.0, 2.0, 3.0)] == [2.0, 4.0, 6.0]
+    assert step.replays == 2
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_numbers_that_are_watched_inside_are_watched_at_each_call(backend: str) -> None:
+    w = mg.Value(2.0)
+
+    def loss() -> Any:
+        with mg.detect_anomaly():
+            y = w * w
+        return y * 3.0
+
+    step = mg.compile(loss, backend=backend)
+    assert [step().item() for _ in range(3)] == [12.0] * 3
+    assert "detect_anomaly()" in step.why
+    w.data = 1e200
+    with pytest.raises(mg.AnomalyError, match="multiply gave inf"):
+        step()
+
+
+def test_a_record_warns_of_nothing_that_the_plain_call_did_not_warn_of() -> None:
+    """NumPy's numbers as arguments: divided by zero they are inf, as Python's are."""
+    w = mg.Value(2.0)
+    step = mg.compile(lambda x: w / x)
+    assert [step(x).item() for x in (np.float32(0), np.int64(0), np.float32(0))] == [math.inf] * 3
+    assert step.why == ""
+
+
+def test_a_number_of_numpys_that_is_no_pythons_is_named() -> None:
+    w = mg.Value(2.0)
+    step = mg.compile(lambda x: w * x * x + x**2)
+    assert step(np.float32(0.5)).item() == 0.75
+    assert step.why == "a float32 takes part in it"
