@@ -8,6 +8,8 @@ products with ones, which BLAS does.
 from __future__ import annotations
 
 import functools
+import re
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -157,7 +159,32 @@ class ArrayWriter:
         return compiled(title, lines, self.scope), "\n".join(lines) + "\n"
 
     def body(self) -> list[str]:
-        """All lines, each below the user's."""
+        """All lines, each below the user's, and before them in words what they find ready."""
+        lines = self._code()
+        return [*self._beforehand("\n".join(lines)), *lines]
+
+    def _beforehand(self, code: str) -> list[str]:
+        """The constants, the memory by its shape, and the windows on memory that some code names."""
+        constants, memory, windows = [], dict[tuple[int, ...], list[str]](), []
+        names = [name for name in re.findall(r"\b[ckvn]_?\d\w*", code) if isinstance(self.scope.get(name), np.ndarray)]
+        for name in dict.fromkeys(names):
+            x, line = self.scope[name], int(name[1:]) if name[1:].isdigit() else None
+            if name.startswith(("c", "k", "n")):
+                constants.append(f"{name} = {x.item()}" if x.size == 1 else f"{name} of {x.shape}")
+            elif line is not None and self.owner[line] == line:
+                memory.setdefault(x.shape, []).append(name)
+            else:
+                of = name.partition("_")[0] if line is None else f"v{self.owner[line]}"
+                windows.append(f"{name} on {of}")
+        ready = {
+            "constants": constants,
+            "memory": [f"{', '.join(alike)} of {shape}" for shape, alike in memory.items()],
+            "windows": windows,
+        }
+        texts = [f"{kind}: {'; '.join(items)}" for kind, items in ready.items() if items]
+        return [f"    # {line}" for text in texts for line in textwrap.wrap(text, 100)]
+
+    def _code(self) -> list[str]:
         lines, comment = [], ""
         for line in self.needed:
             text = self.statements(line)

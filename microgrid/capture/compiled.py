@@ -264,7 +264,7 @@ def compile(function: Any = None, *, backend: str | None = None) -> Any:
         `@mg.compile(backend="numpy")`, what comes back is a decorator.
     backend : {"numpy", "python", "c"}, optional
         What the record is written in: NumPy (arrays, or Values by levels), Python (Values), C (arrays; needs a C
-        compiler). None chooses.
+        compiler; Values are written in NumPy). None chooses.
 
     Returns
     -------
@@ -320,5 +320,6 @@ def compile(function: Any = None, *, backend: str | None = None) -> Any:
 
 def _loss(loss: Any) -> Tensor:
     if not isinstance(loss, Tensor):
-        raise TypeError(f"compile: the function gave {type(loss).__name__}, expected a Tensor, at {sites.here()}")
+        given = type(loss).__name__
+        raise TypeError(f"compile: the function gave {given}, expected a Tensor or a Value, at {sites.here()}")
     return loss

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ast
+import re
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
+import microgrid as mg
+import nn
 from microgrid.capture.array_code import written
 from microgrid.capture.tracing import UFUNCS, Program, Traced
 
@@ -214,3 +218,29 @@ def test_what_is_handed_out_is_not_written_again() -> None:
     for _ in range(5):
         function(np.ones(3))
     assert [a.tolist() for a in first] == [[1.0] * 3, [2.0] * 3]
+
+
+@pytest.mark.parametrize("made_of", ["arrays", "Values"])
+def test_the_code_says_what_it_finds_ready(made_of: str) -> None:
+    """A name that nothing in the code assigns is an argument, a function, a number in words, or in the first lines."""
+    if made_of == "arrays":
+        model, criterion = nn.MLP(2, [4, 1], rng=0), nn.BCEWithLogitsLoss()
+        step: Any = mg.compile(lambda x, y: criterion(model(x), y) * 2.5)
+        given: Any = (np.ones((8, 2)), np.ones((8, 1)))
+    else:
+        ws = [mg.Value(0.1 * i) for i in range(30)]
+        step = mg.compile(
+            lambda xs: mg.sum([mg.tanh(w * x) for w, x in zip(ws, xs, strict=True)]) ** 2, backend="numpy"
+        )
+        given = ([0.1 * i for i in range(30)],)
+    for _ in range(3):
+        step(*given)
+    assert step.why == ""
+    tree = ast.parse(step.source)
+    nodes = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
+    made = {node.id for node in nodes if isinstance(node.ctx, ast.Store)}
+    made |= {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
+    ready = set(re.findall(r"\w+", "\n".join(re.findall(r"# (?:constants|memory|windows|v\d).*", step.source))))
+    unsaid = {node.id for node in nodes if not hasattr(np, node.id)} - made - ready
+    assert {name for name in unsaid if re.search(r"\d", name)} <= {"ones_8", "zero_of_8_1"}
+    assert "# memory: v" in step.source

@@ -491,7 +491,7 @@ def test_bad_functions_and_arguments() -> None:
     x = leaf()
     with pytest.raises(TypeError, match=rf"compile: expected a function, got int, at {HERE}"):
         mg.compile(3)  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match=rf"gave NoneType, expected a Tensor, at {HERE}"):
+    with pytest.raises(TypeError, match=rf"gave NoneType, expected a Tensor or a Value, at {HERE}"):
         mg.compile(lambda x: None)(x)
     with pytest.raises(TypeError, match="gave float"):
         mg.compile(lambda x: 1.0)(x)
