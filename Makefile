@@ -6,7 +6,7 @@
 # make browser    install Playwright for test-all; the browser itself is the system's chromium
 # make debuggers  install debugpy for test-all
 # make peers      install the peers of bench: torch, jax, numba, autograd, tinygrad, scikit-learn
-# make bench      time the engine beside its peers, print the goals beside what was reached (40 minutes; into `out/`)
+# make bench      time the engine beside its peers, print the goals beside what was reached (half an hour; into `out/`)
 # make bench-quick  a glance at the same, in under two minutes
 # make clean      remove the environment and everything that runs leave behind
 #
