@@ -83,6 +83,7 @@ def _reached(root: Any, nothing: float) -> tuple[list[Any], list[Any], list[tupl
                 elif y.__class__ is not float and isinstance(y, Node):
                     return None
             continue
+        # the same for both inputs of the short form, written out: every scalar node passes here
         if x.__class__ is Value:
             if x._share is not nothing:
                 x._share = nothing
